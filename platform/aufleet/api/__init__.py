@@ -1,0 +1,1 @@
+"""Generated from protos/aufleet/api, never edited by hand."""

@@ -1,0 +1,1 @@
+"""Version 1 of the gRPC interface, generated from protos/aufleet/api/v1."""

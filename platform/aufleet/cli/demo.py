@@ -1,0 +1,5 @@
+"""`aufleet demo`."""
+
+
+def command() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`aufleet doctor`."""
+
+
+def command() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`aufleet health`."""
+
+
+def command() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`aufleet leaderboard`."""
+
+
+def command() -> None:
+    """Not written yet."""

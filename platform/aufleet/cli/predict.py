@@ -1,0 +1,5 @@
+"""`aufleet predict`."""
+
+
+def command() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`aufleet promote`."""
+
+
+def command() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`aufleet serve`."""
+
+
+def command() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`aufleet train`."""
+
+
+def command() -> None:
+    """Not written yet."""

@@ -1,0 +1,5 @@
+"""`aufleet tune`."""
+
+
+def command() -> None:
+    """Not written yet."""

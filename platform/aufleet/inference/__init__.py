@@ -1,0 +1,1 @@
+"""Generated from protos/aufleet/inference, never edited by hand."""
