@@ -47,7 +47,7 @@ def _top(version: bool = typer.Option(False, "--version", help="Print the versio
         raise typer.Exit
 
 
-def main() -> None:
+def run() -> None:
     """Run the command line; an expected error ends it with one line and exit code 1."""
     try:
         app()
