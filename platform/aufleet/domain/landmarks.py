@@ -28,27 +28,31 @@ def _reversed_run(first: int, last: int) -> list[int]:
 
 
 MIRROR_49: NDArray[np.intp] = np.array(
-    _reversed_run(0, 9)
-    + [10, 11, 12, 13]
-    + _reversed_run(14, 18)
-    + [28, 27, 26, 25, 30, 29, 22, 21, 20, 19, 24, 23]
-    + _reversed_run(31, 37)
-    + _reversed_run(38, 42)
-    + _reversed_run(43, 45)
-    + _reversed_run(46, 48)
+    [
+        *_reversed_run(0, 9),
+        *(10, 11, 12, 13),
+        *_reversed_run(14, 18),
+        *(28, 27, 26, 25, 30, 29, 22, 21, 20, 19, 24, 23),
+        *_reversed_run(31, 37),
+        *_reversed_run(38, 42),
+        *_reversed_run(43, 45),
+        *_reversed_run(46, 48),
+    ]
 )
 """Point k of a mirrored face is the mirrored point MIRROR_49[k] of the face; an involution."""
 
 MIRROR_68: NDArray[np.intp] = np.array(
-    _reversed_run(0, 16)
-    + _reversed_run(17, 26)
-    + [27, 28, 29, 30]
-    + _reversed_run(31, 35)
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + _reversed_run(48, 54)
-    + _reversed_run(55, 59)
-    + _reversed_run(60, 64)
-    + _reversed_run(65, 67)
+    [
+        *_reversed_run(0, 16),
+        *_reversed_run(17, 26),
+        *(27, 28, 29, 30),
+        *_reversed_run(31, 35),
+        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+        *_reversed_run(48, 54),
+        *_reversed_run(55, 59),
+        *_reversed_run(60, 64),
+        *_reversed_run(65, 67),
+    ]
 )
 
 

@@ -39,7 +39,7 @@ def test_a_published_protocol_fixes_the_test_parts() -> None:
 
 
 def test_too_few_subjects_are_refused_with_the_number_needed() -> None:
-    with pytest.raises(ConfigError, match="5 subjects .* at least 6 are needed"):
+    with pytest.raises(ConfigError, match=r"5 subjects .* at least 6 are needed"):
         split_by_subject(dict.fromkeys("ABCDE"), seed=0)
 
 
