@@ -1,6 +1,7 @@
 """Facial palsy: the House-Brackmann score (1 to 6) and the four grades of the networks.
 
-Source: the palsy task of the ALGRNet paper: 1 is normal, 2 is low, 3 and 4 are medium, 5 and 6 are high.
+Source: the palsy task of the ALGRNet paper: score 1 is normal, 2 is low, 3 and 4 are medium, 5 and
+6 are high.
 """
 
 from enum import IntEnum, StrEnum
