@@ -1,0 +1,5 @@
+"""`python -m aufleet.cli` is `aufleet`."""
+
+from aufleet.cli.entry import main
+
+main()
