@@ -1,0 +1,49 @@
+"""TLS, token and keep-alive of a channel; there is no way to connect without TLS."""
+
+import uuid
+from pathlib import Path
+
+import grpc
+
+from aufleet.errors import ConfigError
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+OPTIONS = [
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # The retries are ours: gRPC's own would hide how often a request was sent.
+    ("grpc.enable_retries", 0),
+]
+REQUEST_ID_KEY = "x-request-id"
+
+
+def credentials(
+    token: str, root_certificates: bytes | str | Path | None
+) -> grpc.ChannelCredentials:
+    """Return channel credentials that send the token over TLS only.
+
+    Args:
+        token: The caller's token.
+        root_certificates: PEM bytes, or the path of a PEM file; None for the system's.
+
+    Raises:
+        ConfigError: The token is empty or the file cannot be read.
+    """
+    if not token or token != token.strip():
+        raise ConfigError("the token is empty or has spaces", "aufleet token create makes one")
+    if isinstance(root_certificates, str | Path):
+        try:
+            root_certificates = Path(root_certificates).read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{root_certificates} cannot be read: {error.strerror}") from error
+    return grpc.composite_channel_credentials(
+        grpc.ssl_channel_credentials(root_certificates),
+        grpc.access_token_call_credentials(token),
+    )
+
+
+def new_request_id() -> str:
+    """Return an id under which the server's log knows a request."""
+    return uuid.uuid4().hex
