@@ -1,1 +1,19 @@
-"""data."""
+"""Data sets: from a frame with labels to shuffled batches, and from a photo to an aligned face.
+
+    records     one row: an aligned frame and everything that is known of it
+    alignment   49 landmarks -> aligned 200x200 frame, and back; crop; network input
+    decoding    bytes of a picture -> pixels, refused by their header where too large
+    faces       MediaPipe: faces and landmarks of a photo
+    partition   one subject's frames as Parquet
+    manifest    a data set's table of contents
+    publish     partitions first, manifest last and only once
+    dataset     reading, every byte checked
+    part        some subjects' frames in memory
+    sampling    which frame stands in which batch, and how it is cropped
+    labels      what a network learns from counting labels
+    loader      batches of one part of a fold, for one rank
+    rendering   synthetic subjects drawn on all cores
+    synthetic   rendered faces with exact labels
+
+Nothing is re-exported: serving takes alignment and faces without torch.
+"""

@@ -51,8 +51,7 @@ class AlignedFace:
 
     def to_frame(self, points: Points) -> NDArray[np.float64]:
         """Return points of the aligned frame, (..., 2), as points of the photo."""
-        linear, shift = self.to_aligned[:, :2], self.to_aligned[:, 2]
-        return (np.asarray(points, dtype=np.float64) - shift) @ np.linalg.inv(linear).T
+        return undo_affine(self.to_aligned, points)
 
 
 def align(frame: Frame, landmarks: Points) -> AlignedFace:
@@ -63,11 +62,12 @@ def align(frame: Frame, landmarks: Points) -> AlignedFace:
         landmarks: (49, 2) pixels of the frame.
 
     Raises:
-        FaceError: The landmarks are not 49 finite points, or they span no face.
+        FaceError: The landmarks are not 49 finite points, span no face or lie outside the frame.
     """
     import cv2
 
     to_aligned = alignment_of(landmarks)
+    _check_inside(frame, to_aligned)
     warped = cv2.warpAffine(
         frame,
         to_aligned,
@@ -106,6 +106,11 @@ def alignment_of(landmarks: Points) -> Affine:
     rotation = np.array([[cos, sin], [-sin, cos]])
     five = np.stack([left, right, points[NOSE_TIP], points[MOUTH_LEFT], points[MOUTH_RIGHT]])
     turned = five @ rotation.T
+    if turned[3:, 1].mean() <= turned[:2, 1].mean():
+        raise FaceError(
+            "a face with its mouth above its eyes cannot be aligned",
+            "the landmarks of a mirrored picture must be in mirrored order",
+        )
     low, high = turned.min(axis=0), turned.max(axis=0)
     half = 0.5 * BOX_MARGIN * float((high - low).max())
     scale = (ALIGNED_SIZE - 1) / 2 / half
@@ -116,6 +121,22 @@ def alignment_of(landmarks: Points) -> Affine:
 def apply_affine(affine: Affine, points: Points) -> NDArray[np.float64]:
     """Return points (..., 2) moved by a (2, 3) map."""
     return np.asarray(points, dtype=np.float64) @ affine[:, :2].T + affine[:, 2]
+
+
+def undo_affine(affine: Affine, points: Points) -> NDArray[np.float64]:
+    """Return points (..., 2) moved back by a (2, 3) map."""
+    shifted = np.asarray(points, dtype=np.float64) - affine[:, 2]
+    return shifted @ np.linalg.inv(affine[:, :2]).T
+
+
+def _check_inside(frame: Frame, to_aligned: Affine) -> None:
+    middle = undo_affine(to_aligned, np.full(2, (ALIGNED_SIZE - 1) / 2))
+    height, width = frame.shape[:2]
+    if not (0 <= middle[0] < width and 0 <= middle[1] < height):
+        raise FaceError(
+            f"a face centred on ({middle[0]:.0f}, {middle[1]:.0f}) lies outside "
+            f"its {width}x{height} frame"
+        )
 
 
 def centre_crop(frame: Frame) -> Frame:
@@ -130,7 +151,8 @@ def to_input(frames: Frame) -> NDArray[np.float32]:
     Args:
         frames: (B, H, W, 3) uint8 RGB.
     """
-    scaled = frames.astype(np.float32)
-    scaled *= 2.0 / 255.0
-    scaled -= 1.0
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+    # Moved while a pixel is one byte: four times as fast as moving floats.
+    channels_first = np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
+    scaled = np.multiply(channels_first, np.float32(2 / 255), dtype=np.float32)
+    scaled -= 1
+    return scaled

@@ -61,24 +61,25 @@ class FrameRecord:
         if self.landmarks_68 is not None:
             self._check_points("landmarks_68", self.landmarks_68, 68)
         if bad := set(self.units) - {0, 1, NOT_CODED}:
-            raise DataError(f"{self._where} has unit label {min(bad)}", "labels are 0, 1 and 9")
+            raise DataError(f"{self.where} has unit label {min(bad)}", "labels are 0, 1 and 9")
         if self.intensities is not None and len(self.intensities) != len(self.units):
             raise DataError(
-                f"{self._where} has {len(self.intensities)} intensities for {len(self.units)} units"
+                f"{self.where} has {len(self.intensities)} intensities for {len(self.units)} units"
             )
         expected = grade_of(self.house_brackmann) if self.house_brackmann else NOT_GRADED
         if self.grade != expected:
             raise DataError(
-                f"{self._where} has grade {self.grade}",
+                f"{self.where} has grade {self.grade}",
                 f"House-Brackmann score {self.house_brackmann} gives {int(expected)}",
             )
         if self.side not in ("", "none", "left", "right"):
-            raise DataError(f"{self._where} has side {self.side!r}", "it is none, left or right")
+            raise DataError(f"{self.where} has side {self.side!r}", "it is none, left or right")
 
     def _check_points(self, name: str, points: NDArray[np.float32], count: int) -> None:
         if points.shape != (count, 2) or not np.isfinite(points).all():
-            raise DataError(f"{name} of {self._where} must be {count} finite points (x, y)")
+            raise DataError(f"{name} of {self.where} must be {count} finite points (x, y)")
 
     @property
-    def _where(self) -> str:
+    def where(self) -> str:
+        """Name the frame, for messages."""
         return f"{self.subject}/{self.sequence} frame {self.frame}"

@@ -1,0 +1,112 @@
+"""Reading a published data set; every byte is checked against the manifest."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from aufleet.data.manifest import MANIFEST_KEY, Manifest, Partition, parse_manifest
+from aufleet.data.partition import SubjectFrames, decode_partition
+from aufleet.domain.folds import Fold
+from aufleet.errors import DataError, ObjectMissingError
+from aufleet.storage import Store, open_store, root_uri, sha256_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A published data set; small, so that it may travel to other processes."""
+
+    store: Store
+    manifest: Manifest
+
+    @property
+    def uri(self) -> str:
+        """Where it lies."""
+        return self.store.uri
+
+    def fold(self, number: int) -> Fold:
+        """Return fold 1, 2 or 3."""
+        return self.manifest.fold(number)
+
+    def partition(self, subject: str) -> Partition:
+        """Return where a subject's frames lie.
+
+        Raises:
+            DataError: The data set has no such subject.
+        """
+        for partition in self.manifest.partitions:
+            if partition.subject == subject:
+                return partition
+        raise DataError(
+            f"{self.uri} has no subject {subject}", f"it has {', '.join(self.manifest.subjects)}"
+        )
+
+    def read_subject(self, subject: str, *, cache_dir: Path | None = None) -> SubjectFrames:
+        """Return the frames of a subject.
+
+        Args:
+            subject: One of the manifest's subjects.
+            cache_dir: A folder of this node that keeps what was read, shared between processes.
+
+        Raises:
+            DataError: The data set has no such subject.
+            ObjectMissingError: The partition is not in the store.
+            ObjectCorruptError: Its bytes are not those that were published.
+        """
+        partition = self.partition(subject)
+        data = _from_cache(partition, cache_dir) if cache_dir else None
+        if data is None:
+            data = self.store.read_verified(partition.key, sha256=partition.sha256)
+            if cache_dir:
+                _to_cache(partition, cache_dir, data)
+        return decode_partition(data, subject=subject, num_units=len(self.manifest.units))
+
+
+def open_dataset(uri: str) -> Dataset:
+    """Open a published data set.
+
+    Args:
+        uri: Its folder, "s3://bucket/prefix/datasets/name/version" or a local path, or
+            "name/version" below the root.
+
+    Raises:
+        ObjectMissingError: Nothing was published there.
+        ObjectCorruptError: The manifest is damaged.
+        DataError: The manifest has a schema of another version.
+    """
+    store = open_store(resolve_uri(uri))
+    try:
+        data = store.read(MANIFEST_KEY)
+    except ObjectMissingError as error:
+        raise ObjectMissingError(
+            f"there is no data set at {store.uri}", "aufleet data synth makes one"
+        ) from error
+    return Dataset(store=store, manifest=parse_manifest(data, uri=store.uri_of(MANIFEST_KEY)))
+
+
+def resolve_uri(uri: str) -> str:
+    """Return a data set's full URI: "name/version" means one below the root."""
+    if "://" in uri or uri.startswith((".", "/", "~")) or Path(uri, MANIFEST_KEY).is_file():
+        return uri
+    return f"{root_uri()}/datasets/{uri}"
+
+
+def _from_cache(partition: Partition, cache_dir: Path) -> bytes | None:
+    """Return the partition's bytes if the cache holds them whole."""
+    try:
+        data = _cached(partition, cache_dir).read_bytes()
+    except FileNotFoundError:
+        return None
+    # A damaged file is read anew from the store: the cache is never the truth.
+    return data if sha256_of(data) == partition.sha256 else None
+
+
+def _to_cache(partition: Partition, cache_dir: Path, data: bytes) -> None:
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=cache_dir, delete=False) as temporary:
+        temporary.write(data)
+    os.replace(temporary.name, _cached(partition, cache_dir))
+
+
+def _cached(partition: Partition, cache_dir: Path) -> Path:
+    return cache_dir / f"{partition.sha256}.parquet"

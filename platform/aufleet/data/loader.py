@@ -1,0 +1,157 @@
+"""Batches of one part of a fold, for one rank."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aufleet.data.alignment import CROP_SIZE, to_input
+from aufleet.data.dataset import Dataset
+from aufleet.data.labels import LabelStatistics, count_labels
+from aufleet.data.part import read_part
+from aufleet.data.records import ALIGNED_SIZE
+from aufleet.data.sampling import Crops, batch_bounds, centre_crops, epoch_order, random_crops
+from aufleet.domain.landmarks import mirror
+from aufleet.errors import ConfigError
+
+Batch = dict[str, Tensor]
+
+
+class FoldLoader:
+    """The frames of some subjects as batches, split over ranks by global step.
+
+    Global batch s of an epoch is the same for any number of ranks; rank r takes its frames r,
+    r + ranks, r + 2 ranks and so on. No frame is lost or doubled: where a batch is short the ranks
+    get different numbers of frames, possibly none (tensors whose first side is 0).
+    """
+
+    def __init__(  # noqa: PLR0913 - each says one thing
+        self,
+        dataset: Dataset,
+        *,
+        subjects: Sequence[str],
+        units: Sequence[int] | None = None,
+        batch: int,
+        seed: int,
+        augment: bool,
+        rank: int = 0,
+        ranks: int = 1,
+        frame_size: int = CROP_SIZE,
+        cache_dir: Path | None = None,
+        shuffle_labels: bool = False,
+    ) -> None:
+        """Read the subjects.
+
+        Args:
+            dataset: Where they are published.
+            subjects: The training, validation or test part of a fold.
+            units: The units to learn, in their order; None for all of the data set.
+            batch: Frames in a global batch, over all ranks.
+            seed: Not negative; decides order, crops, flips and shuffled labels.
+            augment: For training: shuffle each epoch, crop at random, flip half. Otherwise the
+                frames come in the data set's order with the centre crop.
+            rank: Of this process.
+            ranks: Processes that share each global batch.
+            frame_size: Side of the crop in pixels.
+            cache_dir: A folder of this node that keeps what was read from the store.
+            shuffle_labels: Deal the labels to other frames, so that nothing can be learnt.
+
+        Raises:
+            ConfigError: No subjects, a unit that the data set lacks, or a number that cannot be.
+            DataError: A subject that the data set lacks.
+            ObjectMissingError: A partition is not in the store.
+            ObjectCorruptError: A partition is not what was published.
+        """
+        _check(batch=batch, seed=seed, rank=rank, ranks=ranks, frame_size=frame_size)
+        part = read_part(dataset, subjects=subjects, units=units, cache_dir=cache_dir)
+        self._part = part.with_shuffled_labels(seed=seed) if shuffle_labels else part
+        self._bounds = batch_bounds(len(part.indices), batch=batch, merge_single=augment)
+        self._seed, self._augment = seed, augment
+        self._rank, self._ranks = rank, ranks
+        self._frame_size = frame_size
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all ranks in an epoch."""
+        return len(self._part.indices)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Global batches in an epoch; every rank makes as many steps."""
+        return len(self._bounds)
+
+    def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[Batch]:
+        """Yield this rank's share of each global batch.
+
+        Args:
+            epoch: From 0 or 1, as the caller counts; not negative.
+            start_step: Steps of the epoch that are already done.
+
+        Yields:
+            "frames" (b, 3, 176, 176) float32 in [-1, 1]; "landmarks" (b, 49, 2) float32 in pixels
+            of the crop; "units" (b, U) int64 with 0, 1 or 9; "grade" (b,) int64 with 0 to 3 or 9;
+            "index" (b,) int64, the frame's number in the data set.
+        """
+        rows = np.arange(self.num_frames)
+        if self._augment:
+            rows = epoch_order(self.num_frames, seed=self._seed, epoch=epoch)
+        for start, end in self._bounds[start_step:]:
+            yield self._load(rows[start:end][self._rank :: self._ranks], epoch=epoch)
+
+    def statistics(self) -> LabelStatistics:
+        """Return the counts over all frames of all ranks."""
+        part = self._part
+        return count_labels(units=part.units, grades=part.grades, landmarks=part.landmarks)
+
+    def _load(self, rows: NDArray[np.int64], *, epoch: int) -> Batch:
+        part, crops = self._part, self._crops(self._part.indices[rows], epoch=epoch)
+        frames = cut_frames(part.pictures.take(rows), crops, size=self._frame_size)
+        landmarks = cut_landmarks(part.landmarks[rows], crops, size=self._frame_size)
+        return {
+            "frames": torch.from_numpy(to_input(frames)),
+            "landmarks": torch.from_numpy(landmarks),
+            "units": torch.from_numpy(part.units[rows]),
+            "grade": torch.from_numpy(part.grades[rows]),
+            "index": torch.from_numpy(part.indices[rows]),
+        }
+
+    def _crops(self, indices: NDArray[np.int64], *, epoch: int) -> Crops:
+        max_offset = ALIGNED_SIZE - self._frame_size
+        if self._augment:
+            return random_crops(indices, seed=self._seed, epoch=epoch, max_offset=max_offset)
+        return centre_crops(len(indices), max_offset=max_offset)
+
+
+def cut_frames(frames: NDArray[np.uint8], crops: Crops, *, size: int) -> NDArray[np.uint8]:
+    """Return the crops (b, size, size, 3) of aligned frames (b, 200, 200, 3)."""
+    windows = sliding_window_view(frames, (size, size), axis=(1, 2)).transpose(0, 1, 2, 4, 5, 3)
+    cut = windows[np.arange(len(frames)), crops.top, crops.left]
+    cut[crops.flip] = cut[crops.flip, :, ::-1]
+    return cut
+
+
+def cut_landmarks(
+    landmarks: NDArray[np.float32], crops: Crops, *, size: int
+) -> NDArray[np.float32]:
+    """Return landmarks (b, 49, 2) in pixels of the crops."""
+    offsets = np.stack([crops.left, crops.top], axis=-1).astype(np.float32)
+    cut = landmarks - offsets[:, None]
+    cut[crops.flip] = mirror(cut[crops.flip], width=size)
+    return cut
+
+
+def _check(*, batch: int, seed: int, rank: int, ranks: int, frame_size: int) -> None:
+    if batch < 1:
+        raise ConfigError(f"a batch of {batch} frames cannot be", "it holds at least 1")
+    if seed < 0:
+        raise ConfigError(f"seed {seed} is negative", "seeds are 0 or more")
+    if not 0 <= rank < ranks:
+        raise ConfigError(f"there is no rank {rank} of {ranks}")
+    if not 0 < frame_size <= ALIGNED_SIZE:
+        raise ConfigError(
+            f"crops of {frame_size} pixels cannot be cut", f"frames have {ALIGNED_SIZE} pixels"
+        )

@@ -1,0 +1,137 @@
+"""`manifest.json`: what a published data set holds, down to the digest of each partition."""
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aufleet.domain.action_units import label_of
+from aufleet.domain.folds import NUM_FOLDS, Fold
+from aufleet.errors import ConfigError, DataError, ObjectCorruptError
+
+MANIFEST_KEY = "manifest.json"
+SCHEMA_VERSION = 1
+UNGRADED = "not graded"
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+"""What may stand in an object's key: no slash, no space, no leading dot."""
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Partition(_Strict):
+    """All frames of one subject, in one object."""
+
+    subject: Name
+    key: str
+    """Below the data set's own URI."""
+    sha256: Sha256
+    size_bytes: Count
+    num_frames: Count
+
+
+class FoldSubjects(_Strict):
+    """One subject-exclusive split."""
+
+    number: int
+    train: tuple[Name, ...]
+    validation: tuple[Name, ...]
+    test: tuple[Name, ...]
+
+
+class Manifest(_Strict):
+    """A data set's table of contents; written last, once, and never changed."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: Name
+    version: Name
+    source: str
+    """Which importer made it, and from what."""
+    seed: int
+    """Decided the folds, and the faces where they are synthetic."""
+    units: tuple[int, ...]
+    """Order of the unit columns."""
+    partitions: tuple[Partition, ...]
+    """One per subject, in order of the subjects' names."""
+    folds: tuple[FoldSubjects, ...]
+    positive_rates: dict[str, float]
+    """Label -> share of the coded frames in which the unit is active; units never coded lack."""
+    grade_counts: dict[str, Count]
+    """Grade or "not graded" -> frames."""
+    unusable: dict[str, Count]
+    """Reason -> frames of the source that could not be used."""
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all subjects."""
+        return sum(partition.num_frames for partition in self.partitions)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The subjects' names in order."""
+        return tuple(partition.subject for partition in self.partitions)
+
+    @property
+    def unit_labels(self) -> tuple[str, ...]:
+        """The units as "AU12"."""
+        return tuple(map(label_of, self.units))
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the contents: equal digests mean equal data sets."""
+        return hashlib.sha256(_canonical(self.model_dump(mode="json"))).hexdigest()
+
+    def fold(self, number: int) -> Fold:
+        """Return fold 1, 2 or 3.
+
+        Raises:
+            ConfigError: There is no such fold.
+        """
+        for fold in self.folds:
+            if fold.number == number:
+                return Fold(**fold.model_dump())
+        raise ConfigError(f"there is no fold {number}", f"folds are 1 to {NUM_FOLDS}")
+
+    def to_bytes(self) -> bytes:
+        """Return the file's content, sealed with its digest; the same for the same manifest."""
+        content = {**self.model_dump(mode="json"), "digest": self.digest}
+        return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def parse_manifest(data: bytes, *, uri: str) -> Manifest:
+    """Return the manifest in the bytes of a `manifest.json`.
+
+    Args:
+        data: The file's content.
+        uri: Where it was read, for the error.
+
+    Raises:
+        DataError: A schema of another version.
+        ObjectCorruptError: The bytes are not what was published.
+    """
+    try:
+        content = json.loads(data)
+        seal = content.pop("digest")
+        if content["schema_version"] != SCHEMA_VERSION:
+            raise DataError(
+                f"{uri} has schema version {content['schema_version']}",
+                f"this aufleet reads version {SCHEMA_VERSION}; import the data set again",
+            )
+        # From JSON, so that strict mode takes its lists as tuples.
+        manifest = Manifest.model_validate_json(json.dumps(content))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        detail = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise ObjectCorruptError(f"{uri} is damaged ({detail})", "publish a new version") from error
+    if manifest.digest != seal:
+        raise ObjectCorruptError(f"{uri} does not match its digest", "publish a new version")
+    return manifest
+
+
+def _canonical(content: object) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,0 +1,127 @@
+"""Everything of a frame that is not the face: pose, light, background, lens and sensor."""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_ANGLE_DEG = 20.0
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """How one frame is taken.
+
+    Attributes:
+        pose_deg: (3,) yaw (positive: to the picture's right), pitch (up), roll (clockwise).
+        gaze_deg: (2,) yaw and pitch of the eyes in the head.
+        distance_cm: From the camera to the head.
+        light: (3,) unit vector to the key light in the camera's axes (right, up, to the viewer).
+        key, sky, ground: (3,) linear colours of the key light and of ambient light from above and
+            below.
+        background_seed: Draws the background's colours and pattern.
+        blur_px: Standard deviation of the lens's blur in pixels of the frame.
+        noise: Standard deviation of the sensor's noise, in levels of 255.
+        jpeg_quality: 1 to 100.
+    """
+
+    pose_deg: Vector
+    gaze_deg: Vector
+    distance_cm: float
+    light: Vector
+    key: Vector
+    sky: Vector
+    ground: Vector
+    background_seed: int
+    blur_px: float
+    noise: float
+    jpeg_quality: int
+
+    @property
+    def rotation(self) -> Vector:
+        """The (3, 3) rotation of the head's axes to the camera's axes."""
+        yaw, pitch, roll = np.deg2rad(self.pose_deg)
+        cos, sin = np.cos, np.sin
+        about_y = np.array([[cos(yaw), 0, sin(yaw)], [0, 1, 0], [-sin(yaw), 0, cos(yaw)]])
+        about_x = np.array(
+            [[1, 0, 0], [0, cos(pitch), sin(pitch)], [0, -sin(pitch), cos(pitch)]]
+        )
+        about_z = np.array([[cos(roll), sin(roll), 0], [-sin(roll), cos(roll), 0], [0, 0, 1]])
+        return about_z @ about_y @ about_x
+
+
+def draw_scene(rng: np.random.Generator) -> Scene:
+    """Return a random scene."""
+    azimuth, height = np.deg2rad([rng.uniform(-65, 65), rng.uniform(-5, 60)])
+    light = [np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)]
+    exposure = rng.uniform(0.8, 1.2)
+    share = rng.uniform(0.35, 0.8)
+    warmth = rng.normal(0, 0.07)
+    tint = np.array([1 + warmth, 1.0, 1 - warmth])
+    ambient = exposure * share * (1 + rng.normal(0, 0.04, 3))
+    return Scene(
+        pose_deg=draw_pose(rng),
+        gaze_deg=rng.normal(0, 4, 2),
+        distance_cm=float(rng.uniform(50, 110)),
+        light=np.array(light),
+        key=exposure * (1 - share) * 1.35 * tint,
+        sky=1.05 * ambient,
+        ground=0.7 * ambient,
+        background_seed=int(rng.integers(2**31)),
+        blur_px=float(rng.uniform(0.0, 0.9)),
+        noise=float(rng.uniform(0.5, 5.0)),
+        jpeg_quality=int(rng.integers(70, 96)),
+    )
+
+
+def draw_pose(rng: np.random.Generator) -> Vector:
+    """Return yaw, pitch and roll within 20 degrees, mostly near the front."""
+    return np.clip(rng.normal(0, [9.0, 6.0, 7.0]), -MAX_ANGLE_DEG, MAX_ANGLE_DEG)
+
+
+def move_scene(scene: Scene, rng: np.random.Generator) -> Scene:
+    """Return the same scene a moment later: head and eyes have moved a little."""
+    pose = np.clip(scene.pose_deg + rng.normal(0, 2.5, 3), -MAX_ANGLE_DEG, MAX_ANGLE_DEG)
+    return replace(scene, pose_deg=pose, gaze_deg=scene.gaze_deg + rng.normal(0, 2, 2))
+
+
+@lru_cache(maxsize=4)
+def paint_background(seed: int, size_px: int) -> NDArray[np.float32]:
+    """Return a blurred room: (size_px, size_px, 3) linear light, not to be written to."""
+    rng = np.random.default_rng(seed)
+    cells = int(rng.integers(2, 9))
+    pattern = cv2.resize(
+        rng.random((cells, cells), dtype=np.float32),
+        (size_px, size_px),
+        interpolation=cv2.INTER_CUBIC,
+    )
+    grey = rng.uniform(0.05, 0.9, (2, 1))
+    low, high = np.clip(grey + rng.normal(0, 0.12, (2, 3)), 0, 1).astype(np.float32) ** 2
+    room = low + np.clip(pattern, 0, 1)[..., None] * (high - low)
+    room.flags.writeable = False
+    return room
+
+
+def expose(
+    linear: NDArray[np.float32], scene: Scene, *, size_px: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Return the frame that the camera stores: (size_px, size_px, 3) uint8 RGB.
+
+    Args:
+        linear: (S, S, 3) linear light, S at least size_px.
+        scene: Gives blur and noise.
+        size_px: Side of the frame.
+        rng: Draws the noise.
+    """
+    frame = np.sqrt(np.clip(linear, 0.0, 1.0)) * np.float32(255)
+    if len(frame) != size_px:
+        frame = cv2.resize(frame, (size_px, size_px), interpolation=cv2.INTER_AREA)
+    if scene.blur_px > 0.2:
+        frame = cv2.GaussianBlur(frame, (0, 0), scene.blur_px)
+    noise = rng.standard_normal((size_px, size_px, 1), dtype=np.float32)
+    frame = frame + np.float32(scene.noise) * noise
+    return np.clip(frame + np.float32(0.5), 0, 255).astype(np.uint8)
