@@ -4,7 +4,6 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from importlib import resources
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NUM_STEPS = 8
-FULL = {"experiment": "demo", "subjects": 18, "frames": 60}
+UNITS = "AU1,AU2,AU4,AU12,AU25,AU26"
+FULL = {"experiment": "demo", "subjects": 18, "frames": 40}
 SHORT = {"experiment": "demo-short", "subjects": 12, "frames": 12}
 
 
@@ -95,12 +95,12 @@ class _Demo:
             subjects, frames = str(self.size["subjects"]), str(self.size["frames"])
             run_verb(
                 *("data", "synth", "--name", self.size["experiment"]),
-                *("--subjects", subjects, "--frames", frames),
+                *("--subjects", subjects, "--frames", frames, "--units", UNITS),
             )
 
     def _search(self) -> None:
         with _step(3, "Search"):
-            run_verb("tune", str(experiment_file(self.size["experiment"])))
+            run_verb("tune", self.size["experiment"])
 
     def _leaderboard(self) -> None:
         with _step(4, "Leaderboard"):
@@ -152,11 +152,6 @@ def _step(number: int, title: str) -> Iterator[None]:
     console.print(f"[dim]{'':>5}{time.monotonic() - began:.1f} s[/]\n")
 
 
-def experiment_file(name: str) -> Path:
-    """Return the path of an experiment file that comes with the package."""
-    return Path(str(resources.files("aufleet.tuning"))) / "experiments" / f"{name}.yaml"
-
-
 def write_pictures(folder: Path) -> list[Path]:
     """Write what the demo analyses: a real portrait and a synthetic face with palsy."""
     import cv2
@@ -175,8 +170,12 @@ def _astronaut() -> "NDArray[np.uint8]":
 
 
 def _palsy_portrait() -> "NDArray[np.uint8]":
-    """A rendered face whose patient's left side is weak, smiling."""
-    raise NotImplementedError
+    """A rendered face that smiles and closes the eyes as far as the patient's weak left lets it."""
+    from aufleet.data.synthetic import Palsy, render_portrait
+    from aufleet.domain.palsy import Side
+
+    palsy = Palsy(side=Side.LEFT, severity=0.9)
+    return render_portrait(seed=11, intensities={6: 3, 12: 4, 25: 2}, palsy=palsy).frame
 
 
 def _short(path: Path) -> str:

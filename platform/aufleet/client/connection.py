@@ -29,19 +29,29 @@ def credentials(
         root_certificates: PEM bytes, or the path of a PEM file; None for the system's.
 
     Raises:
-        ConfigError: The token is empty or the file cannot be read.
+        ConfigError: The token is empty, or the file cannot be read or holds no certificate.
     """
     if not token or token != token.strip():
         raise ConfigError("the token is empty or has spaces", "aufleet token create makes one")
-    if isinstance(root_certificates, str | Path):
-        try:
-            root_certificates = Path(root_certificates).read_bytes()
-        except OSError as error:
-            raise ConfigError(f"{root_certificates} cannot be read: {error.strerror}") from error
     return grpc.composite_channel_credentials(
-        grpc.ssl_channel_credentials(root_certificates),
+        grpc.ssl_channel_credentials(_pem(root_certificates)),
         grpc.access_token_call_credentials(token),
     )
+
+
+def _pem(root_certificates: bytes | str | Path | None) -> bytes | None:
+    if root_certificates is None:
+        return None
+    name, pem = "root_certificates", root_certificates
+    if not isinstance(pem, bytes):
+        name = str(root_certificates)
+        try:
+            pem = Path(pem).read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{name} cannot be read: {error.strerror}") from error
+    if b"-----BEGIN CERTIFICATE-----" not in pem:
+        raise ConfigError(f"{name} holds no certificate", "give PEM, as in the ca_file of a server")
+    return pem
 
 
 def new_request_id() -> str:

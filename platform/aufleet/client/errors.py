@@ -60,4 +60,12 @@ def translate(error: grpc.RpcError, *, request_id: str) -> ClientError:
     """Return the client's error for gRPC's."""
     code = error.code().name  # type: ignore[attr-defined] - every call's error has it
     details = error.details() or code  # type: ignore[attr-defined]
+    if is_untrusted(error):
+        details = f"the server's certificate is not trusted, give its root certificates ({details})"
     return _KINDS.get(code, ServerError)(details, code, request_id)
+
+
+def is_untrusted(error: grpc.RpcError) -> bool:
+    """Return whether the server's certificate was refused, which no waiting mends."""
+    # gRPC has no code of its own for it: it says UNAVAILABLE.
+    return "CERTIFICATE_VERIFY_FAILED" in (error.details() or "")  # type: ignore[attr-defined]

@@ -4,7 +4,8 @@ store         `Store`: read, write, write once, list, verify
 s3_objects    objects in any S3-compatible store, with retries up to a deadline
 local_objects objects in a local folder
 home          where this machine's own state lies (`./.aufleet`) and which root is in use
-local_server  a real S3 server (SeaweedFS) on loopback
+local_server  a real S3 server on loopback: start, stop, status
+seaweedfs     the program behind it
 """
 
 from aufleet.storage.home import root_uri, state_dir

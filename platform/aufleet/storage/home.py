@@ -39,23 +39,24 @@ def root_uri() -> str:
     return str(state["root"])
 
 
-def use_running_store() -> None:
-    """Point the AWS libraries at this folder's local store, unless the caller chose another.
+def use_running_store(folder: Path | None = None) -> None:
+    """Point the AWS libraries at a state folder's local store, unless the caller chose another.
 
     Only the paths of two files enter the environment, never a secret: processes that are started
     later find them there.
     """
-    state = _local_state()
+    state = _local_state(folder)
     if state is None or any(os.environ.get(name) for name in _AWS_FILES):
         return
     root = str(state["root"])
-    if os.environ.get(ROOT_VARIABLE, root).startswith(root):
+    chosen = os.environ.get(ROOT_VARIABLE) or root
+    if f"{chosen}/".startswith(f"{root}/"):
         os.environ["AWS_SHARED_CREDENTIALS_FILE"] = str(state["credentials_file"])
         os.environ["AWS_CONFIG_FILE"] = str(state["config_file"])
 
 
-def _local_state() -> dict | None:
-    file = Path(os.environ.get(HOME_VARIABLE, ".aufleet")) / STATE_FILE
+def _local_state(folder: Path | None = None) -> dict | None:
+    file = (folder or Path(os.environ.get(HOME_VARIABLE, ".aufleet"))) / STATE_FILE
     try:
         return json.loads(file.read_text())
     except FileNotFoundError:

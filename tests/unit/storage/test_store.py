@@ -1,3 +1,4 @@
+import multiprocessing
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -82,6 +83,17 @@ def test_a_store_travels_without_credentials(s3_store: Store, s3_server) -> None
     assert secret.encode() not in sent
     assert secret not in repr(s3_store)
     assert pickle.loads(sent).read("key") == b"data"
+
+
+def test_a_forked_process_opens_its_own_connection(s3_store: Store) -> None:
+    s3_store.write("key", b"before the fork")
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    child = context.Process(target=lambda: answers.put(s3_store.read("key")))
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
+    assert answers.get() == b"before the fork"
 
 
 def test_a_uri_that_is_no_store_is_refused() -> None:
