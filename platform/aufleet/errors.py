@@ -22,7 +22,8 @@
     │   ├── UnauthenticatedError     no token, or one that is not known
     │   ├── ForbiddenError           a token without the scope
     │   ├── OverloadedError          a queue is full or a rate is exceeded
-    │   └── DeadlineError            the answer would come too late
+    │   ├── DeadlineError            the answer would come too late
+    │   └── NotReadyError            nobody can answer yet, or just now
     └── EnvironmentProblem       this machine lacks something: a library, a port
 
 Each says what is wrong, where, and what to do. The parts of the sentence are the constructor's
@@ -134,6 +135,10 @@ class OverloadedError(RequestError):
 
 class DeadlineError(RequestError):
     """The caller's deadline passed; the work was dropped."""
+
+
+class NotReadyError(RequestError):
+    """Nobody can answer yet, or just now; trying again later helps."""
 
 
 class EnvironmentProblem(AufleetError):

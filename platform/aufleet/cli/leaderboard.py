@@ -1,5 +1,104 @@
-"""`aufleet leaderboard`."""
+"""`aufleet leaderboard`: configurations by their mean over folds."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from aufleet.cli.output import console, print_json
+
+if TYPE_CHECKING:
+    from aufleet.storage import Store
+    from aufleet.tuning.leaderboard import Leaderboard, Row
 
 
-def command() -> None:
-    """Not written yet."""
+def command(
+    experiment: str = typer.Argument(help="Name or URI of an experiment."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Show an experiment's configurations, the best first, beside the best constant answer.
+
+    Scores are macro F1 on the validation subjects; the winner is also scored on the test parts.
+
+    Example: aufleet leaderboard demo --json
+    """
+    from aufleet.tuning.leaderboard import read_leaderboard
+
+    leaderboard = read_leaderboard(experiment_store(experiment))
+    if as_json:
+        print_json(leaderboard.to_plain())
+    else:
+        show_leaderboard(leaderboard)
+
+
+def experiment_store(experiment: str) -> "Store":
+    """Return the store of an experiment that is named, or given by its URI."""
+    from aufleet.storage import open_store, root_uri
+
+    if "/" in experiment:
+        return open_store(experiment)
+    return open_store(root_uri()).child(f"experiments/{experiment}")
+
+
+def show_leaderboard(leaderboard: "Leaderboard") -> None:
+    """Print the configurations as a table, and the winner's units as another."""
+    from rich.table import Table
+
+    folds = sorted({fold for row in leaderboard.rows for fold in _folds_of(row)})
+    table = Table(title=f"{leaderboard.experiment}: macro F1", box=None, title_justify="left")
+    for title in ("model", "configuration", "hyperparameters"):
+        table.add_column(title)
+    for title in (*(f"fold {fold}" for fold in folds), "mean", "constant", "test"):
+        table.add_column(title, justify="right")
+    table.add_column("status")
+    for row in leaderboard.rows:
+        table.add_row(*_cells(row, folds=folds))
+    console.print(table)
+    if leaderboard.winner is not None:
+        _show_winner(leaderboard.winner)
+
+
+def _folds_of(row: "Row") -> list[int]:
+    return list(row.validation.folds) if row.validation else []
+
+
+def _cells(row: "Row", *, folds: list[int]) -> list[str]:
+    scores = row.validation
+    settings = ", ".join(f"{key}={_short(value)}" for key, value in row.hyperparameters.items())
+    known = scores.folds if scores else {}
+    return [
+        row.model,
+        row.config_id,
+        settings or "-",
+        *(f"{known[fold]:.3f}" if fold in known else "-" for fold in folds),
+        f"{scores.mean:.3f} ± {scores.std:.3f}" if scores else "-",
+        f"{scores.constant_baseline:.3f}" if scores else "-",
+        f"{row.test.mean:.3f} ± {row.test.std:.3f}" if row.test else "-",
+        f"{row.status}: {row.reason}" if row.reason else row.status,
+    ]
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _show_winner(row: "Row") -> None:
+    """Print the winner's F1 per label beside the best constant answer's."""
+    from rich.table import Table
+
+    scores, part = (row.test, "test") if row.test else (row.validation, "validation")
+    if scores is None:
+        return
+    table = Table(
+        title=f"winner {row.model} {row.config_id}: F1 on the {part} subjects, mean over folds",
+        box=None,
+        title_justify="left",
+    )
+    table.add_column("")
+    for title in ("F1", "constant", "better by"):
+        table.add_column(title, justify="right")
+    labels = [*scores.per_label.items(), ("mean", scores.mean)]
+    constants = {**scores.constant, "mean": scores.constant_baseline}
+    for label, f1 in labels:
+        constant = constants.get(label, 0.0)
+        table.add_row(label, f"{f1:.3f}", f"{constant:.3f}", f"{f1 - constant:+.3f}")
+    console.print(table)

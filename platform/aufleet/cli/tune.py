@@ -1,5 +1,99 @@
-"""`aufleet tune`."""
+"""`aufleet tune`: search an experiment file's configurations on Ray Tune."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from aufleet.cli.output import console, errors, print_json
+
+if TYPE_CHECKING:
+    from aufleet.storage import Store
+    from aufleet.tuning.experiment import Experiment
+    from aufleet.tuning.leaderboard import Leaderboard
 
 
-def command() -> None:
-    """Not written yet."""
+def command(
+    experiment: Path = typer.Argument(help="Experiment file, or demo or demo-palsy."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Print the plan and run nothing."),
+    cpus: int | None = typer.Option(None, "--cpus", min=1, help="CPUs to use; default: all."),
+    retry_failed: bool = typer.Option(
+        False, "--retry-failed", help="Try again what failed for good in an earlier run."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Search an experiment: models x folds x hyperparameters, then score the winner.
+
+    The same command goes on where an interrupted one ended; nothing finished runs twice.
+
+    Example: aufleet tune bp4d-search.yaml --dry-run
+    """
+    from aufleet.data.dataset import open_dataset
+    from aufleet.storage import open_store, root_uri
+    from aufleet.tuning.experiment import read_experiment
+    from aufleet.tuning.grid import dataset_uri, plan_of
+
+    wanted = read_experiment(_file_of(experiment))
+    root = open_store(root_uri())
+    plan = plan_of(wanted, root=root)
+    if dry_run:
+        plain = {
+            "configurations": plan.configurations,
+            "folds": list(plan.folds),
+            "trials": plan.trials,
+            "resources_per_trial": plan.resources_per_trial,
+        }
+        _show_plan(plain, as_json=as_json)
+        return
+    open_dataset(dataset_uri(wanted, root=root))  # before seconds are spent on Ray
+    leaderboard = _search(wanted, root=root, cpus=cpus, retry_failed=retry_failed)
+    if as_json:
+        print_json(leaderboard.to_plain())
+    else:
+        from aufleet.cli.leaderboard import show_leaderboard
+
+        show_leaderboard(leaderboard)
+
+
+def _search(
+    experiment: "Experiment", *, root: "Store", cpus: int | None, retry_failed: bool
+) -> "Leaderboard":
+    from aufleet.cli.ray_session import ray_session
+    from aufleet.training import run_trial, score_test
+    from aufleet.tuning.progress import show_progress
+    from aufleet.tuning.search import run_search
+    from aufleet.tuning.tracking import MlflowTracker
+
+    store = root.child(f"experiments/{experiment.name}")
+    # Progress goes to standard error: standard output is for the result.
+    listeners = [show_progress(errors), MlflowTracker(experiment.name, store=store)]
+    with ray_session(num_cpus=cpus):
+        return run_search(
+            experiment,
+            root=root,
+            listeners=listeners,
+            run_trial=run_trial,
+            score_test=score_test,
+            retry_failed=retry_failed,
+        )
+
+
+def _file_of(experiment: Path) -> Path:
+    """Return the file, or the one of this name that comes with the package."""
+    import aufleet.tuning
+
+    shipped = Path(aufleet.tuning.__file__).parent / "experiments" / f"{experiment}.yaml"
+    return shipped if not experiment.exists() and shipped.is_file() else experiment
+
+
+def _show_plan(plan: dict, *, as_json: bool) -> None:
+    if as_json:
+        print_json(plan)
+        return
+    resources = ", ".join(
+        f"{value:g} {name}" for name, value in plan["resources_per_trial"].items()
+    )
+    console.print(
+        f"{plan['configurations']} configurations x {len(plan['folds'])} folds = "
+        f"{plan['trials']} trials, each on {resources}"
+    )

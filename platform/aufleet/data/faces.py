@@ -34,7 +34,7 @@ MAX_OVERLAP = 0.3
 """Two finds whose boxes share more of the smaller one than this are one face."""
 
 # Index into the 478 points for each of the 68, checked by eye.
-_POINTS_68_OF_478 = np.array(
+POINTS_68_OF_478 = np.array(
     [
         *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
         *(71, 63, 105, 66, 107, 336, 296, 334, 293, 301),
@@ -206,7 +206,7 @@ def _pair(x: float, y: float) -> NDArray[np.float32]:
 def _face_of(points: NDArray[np.float32], *, width: int, height: int) -> FoundFace:
     left, top = np.clip(points.min(axis=0), 0, _pair(width, height)).tolist()
     right, bottom = np.clip(points.max(axis=0), 0, _pair(width, height)).tolist()
-    landmarks_68 = points[_POINTS_68_OF_478]
+    landmarks_68 = points[POINTS_68_OF_478]
     return FoundFace(
         box=(left, top, right - left, bottom - top),
         landmarks=landmarks_68[POINTS_49_OF_68],

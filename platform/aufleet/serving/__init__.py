@@ -1,1 +1,26 @@
-"""serving."""
+"""The Ray Serve application behind gRPC: photos in, action units and palsy grades out.
+
+client ── TLS + token ──> Gateway ──> Aligner (CPU) ──> Gateway ──> Analyzer, one per version
+
+app                what is deployed and how it is stopped
+config             limits and settings
+environment        what Ray Serve must find in the environment before it starts
+gateway            the deployment that holds the gRPC server
+guard              what happens around every call: request id, token, deadline, log, codes
+call               the call that is being answered: its id, its caller, its deadline
+directory          the present routing table: kept, learned, shown as health
+face_service       aufleet.api.v1.FaceAnalysisService
+inference_service  Open Inference Protocol v2; its tensors are in `tensors`
+pipeline           one request's frames through aligner and analyzer
+answers            from numbers to protobuf
+routing            model names, versions and aliases -> who answers
+replicas           calls from the gateway to the other deployments
+aligner            the deployment that finds and aligns faces
+analyzer           the deployment that runs a network; its batches are made in `batching`
+exchange           the plain values that travel between the deployments
+tokens, tls        who may call, and over which certificate
+port               where a server listens, and whether it can
+private_files      files that only their owner reads
+status             error -> gRPC code
+access_log         one JSON line per call
+"""

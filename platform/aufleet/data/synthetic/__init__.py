@@ -1,31 +1,33 @@
 """Our own renderer of faces with exact labels: the embedded default data set.
 
-    canonical          MediaPipe's canonical face mesh, read from its model bundle
-    subdivision        Loop's scheme as sparse weights
-    landmark_vertices  vertices of lids, lips, brows and the 68 points
-    head               the canonical face grown into a head
-    units              how action units move the head, each side on its own
-    wrinkles           where and how deep skin creases
-    identity           who: shape, skin, age, brows, beard, hair, glasses
-    texture            the colours and the relief of a person's skin
-    props              eyeballs, teeth, ears, neck, clothes, long hair, glasses
-    palsy              what a House-Brackmann score takes away on one side
-    scene              pose, light, background, lens, sensor
-    raster             compiled inner loops
-    render             person + activations + scene -> frame with exact landmarks
-    expressions        which units act together, exercises of a palsy examination
-    settings           what a data set is made of
-    draw               subjects and their frames
-    portrait           photos that are not aligned
+canonical          MediaPipe's canonical face mesh, read from its model bundle
+subdivision        Loop's scheme as sparse weights
+landmark_vertices  vertices of lids, lips, brows and the 68 points
+head               the canonical face grown into a head
+units              how action units move the head, each side on its own
+wrinkles           where and how deep skin creases
+identity           who: shape, skin, age, brows, beard, hair, glasses
+texture            the colours and the relief of a person's skin
+props              eyeballs, teeth, ears, neck, clothes, long hair, glasses
+palsy              what a House-Brackmann score takes away on one side
+scene              pose, light, background, lens, sensor
+raster             compiled inner loops
+render             person + activations + scene -> frame with exact landmarks
+expressions        which units act together, exercises of a palsy examination
+settings           what a data set is made of
+draw               subjects and their frames
+portrait           photos that are not aligned
 """
 
 from aufleet.data.synthetic.draw import render_subject, render_subjects
+from aufleet.data.synthetic.expressions import EXERCISES
 from aufleet.data.synthetic.palsy import Palsy
 from aufleet.data.synthetic.portrait import render_portrait
 from aufleet.data.synthetic.render import RenderedFace
 from aufleet.data.synthetic.settings import SyntheticSettings
 
 __all__ = [
+    "EXERCISES",
     "Palsy",
     "RenderedFace",
     "SyntheticSettings",

@@ -51,10 +51,15 @@ def canonical_face() -> CanonicalFace:
     Raises:
         EnvironmentProblem: The bundle is missing or is not the known one.
     """
-    return parse_metadata(_read_member(default_model_path()))
+    return parse_metadata(read_metadata(default_model_path()))
 
 
-def _read_member(path: Path) -> bytes:
+def read_metadata(path: Path) -> bytes:
+    """Return the mesh message of a model bundle.
+
+    Raises:
+        EnvironmentProblem: The bundle is missing or is not the known one.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -6,12 +6,14 @@ import numpy as np
 
 from aufleet.data.synthetic.units import (
     EYES_CLOSED,
+    LIP_PUCKER,
     MAX_INTENSITY,
     POSITIVE_INTENSITY,
     STRENGTH,
     UNITS,
     Activations,
 )
+from aufleet.domain.action_units import NAMES
 
 Intensities = Mapping[int, int]
 """Unit -> 0 to 5; units that are not named rest."""
@@ -35,14 +37,14 @@ EXERCISES: Mapping[str, Intensities] = {
     "close eyes tightly": {EYES_CLOSED: 5, 6: 4, 7: 5, 4: 3},
     "scrunch": {9: 5, 4: 4, 10: 3, 7: 2},
     "smile": {12: 5, 6: 3, 25: 3},
-    "pucker": {18: 5},
+    "pucker": {LIP_PUCKER: 5},
 }
 """Exercise -> what both sides are told to do."""
 
 
 def draw_intensities(rng: np.random.Generator) -> dict[int, int]:
     """Return what a healthy face does: each unit is present in about three frames of ten."""
-    present = {unit: rng.random() < _LONE_RATE for unit in UNITS if unit not in (5, 18, 43)}
+    present = {unit: rng.random() < _LONE_RATE for unit in NAMES}
     for group in _GROUPS:
         if rng.random() < _GROUP_RATE:
             for unit in group:
@@ -55,7 +57,7 @@ def draw_intensities(rng: np.random.Generator) -> dict[int, int]:
     return {unit: _draw_level(present[unit], rng) for unit in present}
 
 
-def _draw_level(present: bool, rng: np.random.Generator) -> int:  # noqa: FBT001
+def _draw_level(present: bool, rng: np.random.Generator) -> int:
     if not present:
         return int(rng.random() < _TRACE_RATE)
     return int(rng.choice(range(POSITIVE_INTENSITY, MAX_INTENSITY + 1), p=_POSITIVE_SHARES))

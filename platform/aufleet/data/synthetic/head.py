@@ -72,9 +72,46 @@ def head_mesh() -> HeadMesh:
     builder.open_hole(EYE_RING, steps=((0.97, 0.5, 0.35), (0.9, 1.2, 0.2)))
     builder.open_hole(tuple(other[list(EYE_RING)]), steps=((0.97, 0.5, 0.35), (0.9, 1.2, 0.2)))
     builder.relax_lids_and_lips(other)
-    builder.open_hole(MOUTH_RING, steps=((0.98, 0.5, 0.6), (0.92, 1.4, 0.3), (0.85, 2.6, 0.15), (0, 3, 0.05)))
+    mouth = ((0.98, 0.5, 0.6), (0.92, 1.4, 0.3), (0.85, 2.6, 0.1))
+    builder.open_hole(MOUTH_RING, steps=mouth)
     builder.grow_skull()
     return builder.build()
+
+
+def eye_centres_of(neutral: Vertices) -> Vertices:
+    """Return the centres (2, 3) of both eyeballs of a head, the patient's right first."""
+    mesh = head_mesh()
+    ring = np.array(EYE_RING)
+    return np.stack(
+        [
+            EYE_CENTRE * [side, 1.0, 1.0] + (neutral - mesh.control)[vertices].mean(axis=0)
+            for side, vertices in ((-1.0, ring), (1.0, mesh.mirror[ring]))
+        ]
+    )
+
+
+def left_share() -> NDArray[np.float64]:
+    """Return (N,) how far a control vertex belongs to the patient's left half, 0 to 1."""
+    return 1 / (1 + np.exp(-head_mesh().control[:, 0] / 0.35))
+
+
+def lid_weight(
+    rim: tuple[int, ...], second: tuple[int, ...] = (), *, share: float = 0.0
+) -> NDArray[np.float64]:
+    """Return (N,) 1 along a lid's rim, falling to the eye's corners, and a share on the next row.
+
+    Args:
+        rim: Vertices of the lid of the eye on the picture's left; the other eye's are added.
+        second: The row of vertices beside the rim.
+        share: Weight of that row.
+    """
+    mesh = head_mesh()
+    weight = np.zeros(len(mesh.control))
+    bell = np.sin(np.linspace(0.45, np.pi - 0.45, len(rim))) ** 0.7
+    for row, value in ((rim, 1.0), (second, share)):
+        for vertex, height in zip(row, bell, strict=False):
+            weight[vertex] = weight[mesh.mirror[vertex]] = value * height
+    return weight
 
 
 class _Builder:
@@ -91,13 +128,14 @@ class _Builder:
     def open_hole(
         self, ring: tuple[int, ...], *, steps: tuple[tuple[float, float, float], ...]
     ) -> None:
-        """Cut the cover inside a ring and draw the rim inward, step by step.
+        """Draw the rim of a hole inward, step by step, and put its cover behind.
 
         Args:
             ring: Vertices around the hole, in order.
             steps: For each new ring its scale about the centre, its depth in cm and its shade.
         """
         inside = set(ring)
+        cover = [t for t in self.triangles if inside.issuperset(t)]
         self.triangles = [t for t in self.triangles if not inside.issuperset(t)]
         last = list(ring)
         for scale, depth, shade in steps:
@@ -111,6 +149,8 @@ class _Builder:
                 self.rim.append(k)
             self._join(last, fresh)
             last = fresh
+        behind = dict(zip(ring, last, strict=True))
+        self.triangles += [(behind[a], behind[b], behind[c]) for a, b, c in cover]
 
     def relax_lids_and_lips(self, other: NDArray[np.intp]) -> None:
         """Open the eyes to a resting width and close the canonical face's parted lips."""
@@ -190,8 +230,7 @@ def _border_loop(triangles: list[tuple[int, ...]], vertices: Vertices) -> list[i
     following = {}
     edges = {(t[k], t[(k + 1) % 3]) for t in triangles for k in range(3)}
     for a, b in edges:
-        # The ends of the eye sockets and of the mouth are open too: they lie behind the mask.
-        if (b, a) not in edges and max(a, b) < len(vertices):
+        if (b, a) not in edges:
             following[a] = b
     start = int(np.argmax(vertices[:, 1]))
     loop = [start]

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from aufleet.data.synthetic.head import Vertices, head_mesh
+from aufleet.data.synthetic.head import Vertices, head_mesh, lid_weight
 from aufleet.data.synthetic.landmark_vertices import (
     LOWER_LID,
     SECOND_UPPER_LID,
@@ -54,7 +54,7 @@ class Identity:
     beard: float
     hair_length: int
     hairline: float
-    glasses: float
+    glasses: bool
     glasses_colour: Colour
     shine: float
     seed: int
@@ -84,7 +84,7 @@ def draw_identity(rng: np.random.Generator) -> Identity:
         beard=float(rng.choice([0.0, 0.15, 0.35, 0.8], p=[0.4, 0.25, 0.2, 0.15])) if male else 0.0,
         hair_length=int(rng.choice([0, 1], p=[0.12, 0.88]) if male else rng.choice([1, 2])),
         hairline=float(rng.uniform(7.5, 9.2) - 1.3 * (rng.random() < 0.15)),
-        glasses=float(rng.random() < 0.2),
+        glasses=bool(rng.random() < 0.2),
         glasses_colour=rng.uniform(0.02, 0.35) * np.ones(3) + rng.uniform(0, 0.06, 3),
         shine=float(rng.uniform(0.5, 1.5)),
         seed=int(rng.integers(2**31)),
@@ -120,16 +120,16 @@ def _shape_modes() -> NDArray[np.float64]:
     def bell(out: float, up: float, width: float, height: float) -> NDArray[np.float64]:
         return np.exp(-0.5 * (((across - out) / width) ** 2 + ((p[:, 1] - up) / height) ** 2))
 
-    def mode(weight: NDArray[np.float64], *, out: float = 0, up: float = 0, front: float = 0) -> (
-        Vertices
-    ):
+    def mode(
+        weight: NDArray[np.float64], *, out: float = 0, up: float = 0, front: float = 0
+    ) -> Vertices:
         return weight[:, None] * np.stack(
             [out * side, np.full(len(p), up), np.full(len(p), front)], axis=1
         )
 
-    every = np.ones(len(p))
     below, above = 1 / (1 + np.exp(p[:, 1] + 4)), 1 / (1 + np.exp(4.5 - p[:, 1]))
-    upper, lower = _rows((UPPER_LID, 1.0), (SECOND_UPPER_LID, 0.7)), _rows((LOWER_LID, 1.0))
+    upper = lid_weight(UPPER_LID, SECOND_UPPER_LID, share=0.7)
+    lower = lid_weight(LOWER_LID)
     stretch = np.zeros_like(p)
     stretch[:, 0] = 0.035 * p[:, 0]
     length = np.zeros_like(p)
@@ -160,7 +160,7 @@ def _shape_modes() -> NDArray[np.float64]:
             mode(bell(0, -3.4, 1.5, 0.4), up=0.11, front=0.1),
             mode(bell(0, -5.3, 1.5, 0.45), up=-0.11, front=0.1),
             mode(bell(0, -4.3, 2.8, 1.5), up=0.18),
-            mode(every * bell(2.9, -2.0, 0.8, 1.2), front=-0.12),
+            mode(bell(2.9, -2.0, 0.8, 1.2), front=-0.12),
         ]
     )
 
@@ -172,14 +172,3 @@ def _asymmetry_modes() -> NDArray[np.float64]:
     half = np.tanh(x / 1.5)[None, :, None]
     chosen = [3, 7, 11, 13, 14, 16, 18, 20, 23]
     return 0.3 * _shape_modes()[chosen] * half
-
-
-def _rows(*rows: tuple[tuple[int, ...], float]) -> NDArray[np.float64]:
-    """Return weights along lids, falling to their ends, on both eyes."""
-    mesh = head_mesh()
-    weight = np.zeros(len(mesh.control))
-    bell = np.sin(np.linspace(0.45, np.pi - 0.45, 7)) ** 0.7
-    for vertices, value in rows:
-        for vertex, height in zip(vertices, bell, strict=True):
-            weight[vertex] = weight[mesh.mirror[vertex]] = value * height
-    return weight

@@ -1,4 +1,4 @@
-"""Which vertices of the canonical face are lids, lips and brows, and which are the 68 points.
+"""Which vertices of the canonical face are lids, lips and brows.
 
 Each list runs from the picture's left to its right, or from the outer to the inner end for the eye
 on the picture's left; `mirrored` gives the other eye.
@@ -6,17 +6,6 @@ on the picture's left; `mirrored` gives the other eye.
 
 import numpy as np
 from numpy.typing import NDArray
-
-POINTS_68: NDArray[np.intp] = np.array(
-    [
-        *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
-        *(71, 63, 105, 66, 107, 336, 296, 334, 293, 301),
-        *(168, 197, 5, 4, 75, 97, 2, 326, 305),
-        *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
-        *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),
-        *(78, 82, 13, 312, 308, 317, 14, 87),
-    ]
-)
 
 UPPER_LID = (246, 161, 160, 159, 158, 157, 173)
 LOWER_LID = (7, 163, 144, 145, 153, 154, 155)

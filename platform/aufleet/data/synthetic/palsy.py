@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aufleet.data.synthetic.units import (
     EYES_CLOSED,
     JAW_DROP,
     LEFT,
+    MOUTH_DRAWN,
     RIGHT,
     UNITS,
     UPPER_LID_RAISER,
@@ -17,7 +19,7 @@ from aufleet.data.synthetic.units import (
 from aufleet.domain.palsy import Grade, Side, grade_of
 from aufleet.errors import ConfigError
 
-SEVERITY = MappingProxyType({1: 0.0, 2: 0.3, 3: 0.5, 4: 0.65, 5: 0.85, 6: 1.0})
+SEVERITY = MappingProxyType({1: 0.0, 2: 0.32, 3: 0.58, 4: 0.68, 5: 0.92, 6: 1.0})
 """House-Brackmann score -> share of the movement that is lost."""
 
 _ROW = {unit: index for index, unit in enumerate(UNITS)}
@@ -41,6 +43,14 @@ class Palsy:
             raise ConfigError(f"a palsy's severity of {self.severity} lies outside of 0 to 1")
         if self.side is Side.NONE and self.severity > 0:
             raise ConfigError("a palsy needs a side", "left or right")
+
+    @property
+    def muscle_tone(self) -> NDArray[np.float64]:
+        """(2,) share of the resting creases that RIGHT and LEFT keep: a limp side is smooth."""
+        tone = np.ones(2)
+        if self.side is not Side.NONE:
+            tone[LEFT if self.side is Side.LEFT else RIGHT] -= 0.9 * self.severity
+        return tone
 
     def apply(self, activations: Activations) -> Activations:
         """Return what the muscles do when both sides are told to do `activations`.
@@ -68,13 +78,14 @@ class Palsy:
 
 _AT_REST = (
     # unit, activation of the sick side, of the healthy side, both at complete palsy
-    (1, -0.3, 0.0),
-    (2, -0.45, 0.0),
-    (UPPER_LID_RAISER, 0.45, 0.0),
-    (7, -0.45, 0.0),
-    (12, -0.3, 0.1),
-    (15, 0.4, 0.0),
-    (10, -0.12, 0.08),
+    (1, -0.4, 0.0),
+    (2, -0.8, 0.0),
+    (UPPER_LID_RAISER, 0.8, 0.0),
+    (7, -0.6, 0.0),
+    (12, -0.55, 0.2),
+    (15, 0.5, 0.0),
+    (10, -0.15, 0.1),
+    (MOUTH_DRAWN, 0.0, 1.0),
 )
 
 
@@ -86,5 +97,5 @@ def house_brackmann_palsy(score: int, *, side: Side, rng: np.random.Generator) -
     """
     if grade_of(score) is Grade.NORMAL:
         return Palsy(side=Side.NONE, severity=0.0)
-    severity = float(np.clip(SEVERITY[score] + rng.uniform(-0.06, 0.06), 0.0, 1.0))
+    severity = float(np.clip(SEVERITY[score] + rng.uniform(-0.05, 0.05), 0.0, 1.0))
     return Palsy(side=side, severity=severity)

@@ -1,12 +1,19 @@
 """The parts beside the skin: eyeballs, teeth, tongue, ears, neck, clothes, long hair, glasses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aufleet.data.synthetic.head import EYE_CENTRE, EYE_RADIUS, Vertices
+from aufleet.data.synthetic.head import (
+    EYE_CENTRE,
+    EYE_RADIUS,
+    Vertices,
+    eye_centres_of,
+    head_mesh,
+)
 from aufleet.data.synthetic.identity import Identity
+from aufleet.data.synthetic.landmark_vertices import MOUTH_RING
 from aufleet.data.synthetic.subdivision import Triangles
 from aufleet.data.synthetic.texture import TILE, tile_origin
 
@@ -33,14 +40,18 @@ class Part:
 
 
 def parts_of(identity: Identity) -> list[Part]:
-    """Return the parts of a person."""
-    mirror = np.array([-1.0, 1.0, 1.0])
+    """Return the parts of a person, placed where this person's eyes and mouth lie."""
+    right_eye, left_eye = eyes = eye_centres_of(identity.neutral)
+    ring = list(MOUTH_RING)
+    mouth = (identity.neutral[ring] - head_mesh().control[ring]).mean(axis=0)
+    nose = eyes.mean(axis=0) - EYE_CENTRE * [0.0, 1.0, 1.0]
+    tongue = _ball((0.0, -5.25, 2.6), (1.5, 0.6, 1.7), tile="tongue", shade=0.45, follows=JAW)
     parts = [
-        _eyeball(EYE_CENTRE * mirror, follows=RIGHT_EYE),
-        _eyeball(EYE_CENTRE, follows=LEFT_EYE),
-        _teeth(top=-3.2, bottom=-4.38, front=4.6, follows=FIXED),
-        _teeth(top=-4.5, bottom=-5.5, front=4.4, follows=JAW),
-        _ball((0.0, -5.25, 2.6), (1.5, 0.6, 1.7), tile="tongue", shade=0.45, follows=JAW),
+        _eyeball(right_eye, follows=RIGHT_EYE),
+        _eyeball(left_eye, follows=LEFT_EYE),
+        _shifted(_teeth(top=-3.2, bottom=-4.36, front=4.5, follows=FIXED), mouth),
+        _shifted(_teeth(top=-4.5, bottom=-5.5, front=4.35, follows=JAW), mouth),
+        _shifted(tongue, mouth),
         _neck(),
         _ball((0.0, -21.5, -3.5), (19.0, 7.5, 7.0), tile="clothes"),
     ]
@@ -49,8 +60,12 @@ def parts_of(identity: Identity) -> list[Part]:
     if identity.hair_length == 2:
         parts.append(_ball((0.0, -1.5, -5.2), (9.3, 12.5, 6.6), tile="hair", shade=0.75))
     if identity.glasses:
-        parts += _glasses()
+        parts += [_shifted(part, nose) for part in _glasses()]
     return parts
+
+
+def _shifted(part: Part, offset: Vertices) -> Part:
+    return replace(part, vertices=part.vertices + offset)
 
 
 def _grid_triangles(rows: int, columns: int) -> Triangles:
@@ -142,26 +157,27 @@ def _neck() -> Part:
 
 def _glasses() -> list[Part]:
     around = np.linspace(0, 2 * np.pi, 33)
-
-    def ribbon(points: Vertices, width: NDArray[np.float64]) -> Part:
-        vertices = np.concatenate([points + width, points - width])
-        forward = _grid_triangles(2, len(points))
-        return Part(
-            vertices=vertices,
-            triangles=np.concatenate([forward, forward[:, ::-1]]),
-            texels=_on_tile("glasses", np.zeros(len(vertices)), np.zeros(len(vertices))),
-            shade=np.ones(len(vertices)),
-        )
-
     parts = []
     for side in (-1, 1):
         circle = np.stack([np.cos(around), np.sin(around)], axis=-1)
         rounded = np.sign(circle) * np.abs(circle) ** 0.75
         x, y = side * 3.25 + 2.0 * rounded[:, 0], 2.35 + 1.5 * rounded[:, 1]
         rim = np.stack([x, y, 5.75 - 0.075 * x**2], axis=-1)
-        parts.append(ribbon(rim, np.c_[0.12 * rounded, np.zeros(33)]))
+        parts.append(_ribbon(rim, np.c_[0.12 * rounded, np.zeros(33)]))
         arm = np.linspace([side * 5.25, 2.8, 3.7], [side * 8.1, 1.9, -3.5], 5)
-        parts.append(ribbon(arm, np.array([[0.0, 0.16, 0.0]])))
+        parts.append(_ribbon(arm, np.array([[0.0, 0.16, 0.0]])))
     x = np.linspace(-1.25, 1.25, 7)
     bridge = np.stack([x, 2.75 + 0.2 * np.cos(x * 1.2), 5.75 - 0.075 * x**2], axis=-1)
-    return [*parts, ribbon(bridge, np.array([[0.0, 0.12, 0.0]]))]
+    return [*parts, _ribbon(bridge, np.array([[0.0, 0.12, 0.0]]))]
+
+
+def _ribbon(points: Vertices, width: NDArray[np.float64]) -> Part:
+    """Return a band along points (N, 3), seen from both sides."""
+    vertices = np.concatenate([points + width, points - width])
+    forward = _grid_triangles(2, len(points))
+    return Part(
+        vertices=vertices,
+        triangles=np.concatenate([forward, forward[:, ::-1]]),
+        texels=_on_tile("glasses", np.zeros(len(vertices)), np.zeros(len(vertices))),
+        shade=np.ones(len(vertices)),
+    )

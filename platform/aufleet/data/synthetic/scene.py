@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aufleet.data.synthetic.raster import Light
+
 MAX_ANGLE_DEG = 20.0
 
 Vector = NDArray[np.float64]
@@ -20,7 +22,7 @@ class Scene:
         pose_deg: (3,) yaw (positive: to the picture's right), pitch (up), roll (clockwise).
         gaze_deg: (2,) yaw and pitch of the eyes in the head.
         distance_cm: From the camera to the head.
-        light: (3,) unit vector to the key light in the camera's axes (right, up, to the viewer).
+        lamp: (3,) unit vector to the key light in the camera's axes (right, up, to the viewer).
         key, sky, ground: (3,) linear colours of the key light and of ambient light from above and
             below.
         background_seed: Draws the background's colours and pattern.
@@ -32,7 +34,7 @@ class Scene:
     pose_deg: Vector
     gaze_deg: Vector
     distance_cm: float
-    light: Vector
+    lamp: Vector
     key: Vector
     sky: Vector
     ground: Vector
@@ -44,31 +46,42 @@ class Scene:
     @property
     def rotation(self) -> Vector:
         """The (3, 3) rotation of the head's axes to the camera's axes."""
-        yaw, pitch, roll = np.deg2rad(self.pose_deg)
-        cos, sin = np.cos, np.sin
-        about_y = np.array([[cos(yaw), 0, sin(yaw)], [0, 1, 0], [-sin(yaw), 0, cos(yaw)]])
-        about_x = np.array(
-            [[1, 0, 0], [0, cos(pitch), sin(pitch)], [0, -sin(pitch), cos(pitch)]]
-        )
-        about_z = np.array([[cos(roll), sin(roll), 0], [-sin(roll), cos(roll), 0], [0, 0, 1]])
-        return about_z @ about_y @ about_x
+        yaw, pitch, roll = self.pose_deg
+        cos, sin = np.cos(np.deg2rad(roll)), np.sin(np.deg2rad(roll))
+        about_z = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+        return about_z @ turn(yaw_deg=yaw, pitch_deg=pitch)
+
+    @property
+    def light(self) -> Light:
+        """What the shader needs to know of lamp, room and head."""
+        right, up, _ = self.rotation.T
+        values = (self.lamp, self.key, self.sky, self.ground, right, up)
+        return Light(*(np.ascontiguousarray(value, dtype=np.float32) for value in values))
+
+
+def turn(*, yaw_deg: float, pitch_deg: float) -> Vector:
+    """Return the (3, 3) rotation to the picture's right by a yaw after upward by a pitch."""
+    yaw, pitch = np.deg2rad(yaw_deg), np.deg2rad(pitch_deg)
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    about_y = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
+    cos, sin = np.cos(pitch), np.sin(pitch)
+    return about_y @ np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]])
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:
     """Return a random scene."""
     azimuth, height = np.deg2rad([rng.uniform(-65, 65), rng.uniform(-5, 60)])
-    light = [np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)]
+    lamp = [np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)]
     exposure = rng.uniform(0.8, 1.2)
-    share = rng.uniform(0.35, 0.8)
+    ambient_share = rng.uniform(0.35, 0.8)
     warmth = rng.normal(0, 0.07)
-    tint = np.array([1 + warmth, 1.0, 1 - warmth])
-    ambient = exposure * share * (1 + rng.normal(0, 0.04, 3))
+    ambient = exposure * ambient_share * (1 + rng.normal(0, 0.04, 3))
     return Scene(
-        pose_deg=draw_pose(rng),
+        pose_deg=np.clip(rng.normal(0, [9.0, 6.0, 7.0]), -MAX_ANGLE_DEG, MAX_ANGLE_DEG),
         gaze_deg=rng.normal(0, 4, 2),
         distance_cm=float(rng.uniform(50, 110)),
-        light=np.array(light),
-        key=exposure * (1 - share) * 1.35 * tint,
+        lamp=np.array(lamp),
+        key=exposure * (1 - ambient_share) * 1.35 * np.array([1 + warmth, 1.0, 1 - warmth]),
         sky=1.05 * ambient,
         ground=0.7 * ambient,
         background_seed=int(rng.integers(2**31)),
@@ -76,11 +89,6 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         noise=float(rng.uniform(0.5, 5.0)),
         jpeg_quality=int(rng.integers(70, 96)),
     )
-
-
-def draw_pose(rng: np.random.Generator) -> Vector:
-    """Return yaw, pitch and roll within 20 degrees, mostly near the front."""
-    return np.clip(rng.normal(0, [9.0, 6.0, 7.0]), -MAX_ANGLE_DEG, MAX_ANGLE_DEG)
 
 
 def move_scene(scene: Scene, rng: np.random.Generator) -> Scene:

@@ -47,8 +47,6 @@ class SyntheticSettings:
         known = [unit for unit in UNITS if unit in NAMES]
         for unit in self.units:
             if unit not in known:
-                raise ConfigError(
-                    f"action unit {unit} cannot be rendered", f"choose from {known}"
-                )
+                raise ConfigError(f"action unit {unit} cannot be rendered", f"choose from {known}")
         if len(set(self.units)) != len(self.units) or not self.units:
             raise ConfigError(f"units are {self.units}", "name each unit once, and at least one")

@@ -4,8 +4,8 @@ Everything is painted over the rest position of each texel, so that a brow lies 
 vertices lie and moves with them.
 """
 
-from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,43 +23,44 @@ from aufleet.data.synthetic.landmark_vertices import (
     UPPER_BROW,
     UPPER_LID,
 )
-from aufleet.data.synthetic.raster import fill_triangles, interpolate
+from aufleet.data.synthetic.raster import (
+    COLOUR,
+    FIRST_RELIEF,
+    NUM_CHANNELS,
+    SECOND_RELIEF,
+    Floats,
+    Hits,
+    fill_triangles,
+    interpolate,
+)
 
-SIZE = 400
+SIZE = 336
 """Side of the square that the head takes, in texels."""
-TILE = 56
+TILE = 48
 """Side of a tile for another part; the tiles lie in one row below the square."""
 TILES = ("eye", "teeth", "tongue", "skin", "hair", "clothes", "glasses")
-CM_PER_TEXEL = 0.055
+CM_PER_TEXEL = 0.066
 """Of the face, near its middle."""
+HEIGHT_CM = 0.16
+"""Of a relief of height 1."""
 
-Map = NDArray[np.float32]
+Map = NDArray[np.floating[Any]]
 """(SIZE, SIZE) values over the head's square."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Texture:
-    """What `raster.shade` looks up.
-
-    Attributes:
-        colour: (SIZE + TILE, SIZE, 4) float32 linear red, green, blue and shininess.
-        relief: (SIZE + TILE, SIZE, 6) float32 height and slopes of the two reliefs.
-    """
-
-    colour: NDArray[np.float32]
-    relief: NDArray[np.float32]
-
-
-def paint_texture(identity: Identity) -> Texture:
-    """Return the texture of a person; the same person always gets the same one."""
+def paint_texture(identity: Identity) -> Floats:
+    """Return a person's texture, always the same: (SIZE + TILE, SIZE, NUM_CHANNELS) float32."""
     rng = np.random.default_rng(identity.seed)
-    canvas = np.zeros((SIZE + TILE, SIZE, 4), dtype=np.float32)
-    canvas[:SIZE] = _paint_head(identity, rng)
+    texture = np.zeros((SIZE + TILE, SIZE, NUM_CHANNELS), dtype=np.float32)
+    texture[:SIZE, :, :4] = _paint_head(identity, rng)
     for index, name in enumerate(TILES):
-        canvas[SIZE:, index * TILE : (index + 1) * TILE] = _paint_tile(name, identity, rng)
+        tile = texture[SIZE:, index * TILE : (index + 1) * TILE]
+        tile[..., :4] = _paint_tile(name, identity, rng)
     # Light adds up in linear colours; the renderer's gamma is 2.
-    canvas[..., :3] = np.square(np.clip(canvas[..., :3], 0.0, 1.0))
-    return Texture(colour=canvas, relief=_carve(rng))
+    texture[..., COLOUR] = np.square(np.clip(texture[..., COLOUR], 0.0, 1.0))
+    texture[:SIZE, :, FIRST_RELIEF] = _slopes(_first_relief(rng))
+    texture[:SIZE, :, SECOND_RELIEF] = _slopes(_second_relief(rng))
+    return texture
 
 
 def tile_origin(name: str) -> tuple[int, int]:
@@ -75,25 +76,29 @@ def rest_positions() -> NDArray[np.float32]:
     flat = np.zeros((len(fine.starts) - 1, 3), dtype=np.float32)
     flat[:, :2] = fine.apply(mesh.uv) * SIZE
     depth = np.full((SIZE, SIZE), np.inf, dtype=np.float32)
-    hit = np.full((SIZE, SIZE), -1, dtype=np.int32)
-    inside = np.zeros((SIZE, SIZE, 2), dtype=np.float32)
+    hits = Hits(
+        triangle=np.full((SIZE, SIZE), -1, dtype=np.int32),
+        weights=np.zeros((SIZE, SIZE, 2), dtype=np.float32),
+    )
     triangles = fine.triangles.astype(np.int32)
-    fill_triangles(flat, triangles, depth, hit, inside)
+    fill_triangles(flat, triangles, depth, hits)
     positions = np.zeros((SIZE, SIZE, 3), dtype=np.float32)
-    interpolate(fine.apply(mesh.control), triangles, hit, inside, positions)
+    interpolate(fine.apply(mesh.control), triangles, hits, positions)
+    hit = hits.triangle >= 0
     # Texels between the parts take their nearest neighbour's position: rims stay clean.
     _, labels = cv2.distanceTransformWithLabels(
-        (hit < 0).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+        (~hit).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
     )
+    labels = np.asarray(labels, dtype=np.intp)
     nearest = np.zeros(labels.max() + 1, dtype=np.intp)
-    nearest[labels[hit >= 0]] = np.flatnonzero(hit >= 0)
+    nearest[labels[hit]] = np.flatnonzero(hit)
     return positions.reshape(-1, 3)[nearest[labels]]
 
 
 def _noise(rng: np.random.Generator, cells_x: int, cells_y: int | None = None) -> Map:
     """Return smooth noise of about unit deviation with that many cells a side."""
     cells = rng.standard_normal((cells_y or cells_x, cells_x), dtype=np.float32)
-    return cv2.resize(cells, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC) * np.float32(1.3)
+    return np.float32(1.3) * cv2.resize(cells, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
 
 
 def _bell(out: float, up: float, width: float, height: float) -> Map:
@@ -120,14 +125,18 @@ def _both(vertices: tuple[int, ...]) -> list[NDArray[np.float64]]:
 def _filled(polygon: NDArray[np.float64], *, softness: float) -> Map:
     mask = np.zeros((SIZE, SIZE), dtype=np.uint8)
     cv2.fillPoly(mask, [np.round(polygon * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    return cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), softness)
+    return np.asarray(
+        cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), softness), dtype=np.float32
+    )
 
 
 def _line(lines: list[NDArray[np.float64]], *, thickness: int, softness: float) -> Map:
     mask = np.zeros((SIZE, SIZE), dtype=np.uint8)
     fixed = [np.round(line * 16).astype(np.int32) for line in lines]
     cv2.polylines(mask, fixed, False, 255, thickness, cv2.LINE_AA, 4)
-    return cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), softness)
+    return np.asarray(
+        cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), softness), dtype=np.float32
+    )
 
 
 def _blend(canvas: NDArray[np.float32], colour: Colour, weight: Map) -> None:
@@ -245,15 +254,11 @@ def _paint_iris(tile: NDArray[np.float32], colour: Colour) -> None:
     tile[..., :3] *= (1 - 0.35 * _step((radius - 0.85).astype(np.float32), 0.08))[..., None]
 
 
-def _carve(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return heights (cm, scaled) and slopes of the two reliefs."""
-    relief = np.zeros((SIZE + TILE, SIZE, 6), dtype=np.float32)
-    for index, height in enumerate((_first_relief(rng), _second_relief(rng))):
-        smooth = cv2.GaussianBlur(height.astype(np.float32), (0, 0), 0.8)
-        down, right = np.gradient(smooth, CM_PER_TEXEL)
-        block = relief[:SIZE, :, 3 * index : 3 * index + 3]
-        block[..., 0], block[..., 1], block[..., 2] = smooth, 0.16 * right, -0.16 * down
-    return relief
+def _slopes(height: Map) -> Floats:
+    """Return (SIZE, SIZE, 3): a relief's height and its slopes to the right and up."""
+    smooth = cv2.GaussianBlur(height.astype(np.float32), (0, 0), 0.8)
+    down, right = np.gradient(smooth, CM_PER_TEXEL)
+    return np.stack([smooth, HEIGHT_CM * right, -HEIGHT_CM * down], axis=-1).astype(np.float32)
 
 
 def _groove(distance: NDArray[np.floating], width: float) -> NDArray[np.floating]:
@@ -268,7 +273,7 @@ def _first_relief(rng: np.random.Generator) -> NDArray[np.floating]:
     x, across, up = p[..., 0], np.abs(p[..., 0]), p[..., 1]
     height = np.zeros((SIZE, SIZE))
     wave = 0.12 * _noise(rng, 10) + 0.05 * across
-    for level in (5.9, 6.55, 7.2) + rng.uniform(-0.12, 0.12, 3):
+    for level in np.array([5.9, 6.55, 7.2]) + rng.uniform(-0.12, 0.12, 3):
         height += _groove(up - level - wave, 0.13) * (up > 5.2)
     angle = np.arctan2(up - 2.55, across - 4.3)
     reach = np.hypot(up - 2.55, across - 4.3)
@@ -276,7 +281,7 @@ def _first_relief(rng: np.random.Generator) -> NDArray[np.floating]:
     height += rays * _step((reach - 0.5).astype(np.float32), 0.1) * (across > 4.4) * (reach < 2.3)
     fold = np.interp(up, [-5.2, -4.3, -3.0, -1.8, -1.0], [3.1, 3.15, 2.75, 2.1, 1.75])
     height += 1.3 * _groove(across - fold, 0.26) * (up < -0.8) * (up > -5.0)
-    height += 1.3 * _groove(across - 3.35 + 0.15 * (up + 4.3) ** 2, 0.14) * (np.abs(up + 4.3) < 1)
+    height += 2.0 * _groove(across - 3.35 + 0.15 * (up + 4.3) ** 2, 0.14) * (np.abs(up + 4.3) < 1)
     mouth = np.interp(up, [-6.6, -4.7], [3.0, 2.55])
     height += 1.2 * _groove(across - mouth, 0.15) * (up < -4.7) * (up > -6.8)
     chin = (up < -6.0) & (np.abs(x) < 2.6)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aufleet.data.synthetic.canonical import canonical_face
-from aufleet.data.synthetic.head import HeadMesh, Vertices, head_mesh
+from aufleet.data.synthetic.head import HeadMesh, Vertices, head_mesh, left_share, lid_weight
 from aufleet.data.synthetic.landmark_vertices import (
     INNER_LOWER_LIP,
     INNER_UPPER_LIP,
@@ -23,8 +23,10 @@ from aufleet.data.synthetic.landmark_vertices import (
 )
 
 UPPER_LID_RAISER, LIP_PUCKER, EYES_CLOSED = 5, 18, 43
-UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 18, 23, 24, 25, 26, 43)
-"""The units that the renderer can show; 5, 18 and 43 serve palsy and its exercises."""
+MOUTH_DRAWN = 100
+"""No unit of FACS: the whole mouth drawn to one side, as the healthy side does in palsy."""
+UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 18, 23, 24, 25, 26, EYES_CLOSED, MOUTH_DRAWN)
+"""What the renderer can show; 5, 18, 43 and 100 serve palsy and its exercises."""
 RIGHT, LEFT = 0, 1
 """Columns of activations: the patient's right and left."""
 JAW_DROP = 26
@@ -96,18 +98,16 @@ def movement_of(neutral: Vertices) -> Movement:
 
     Closing and pressing depend on the subject: lids meet where this subject's lower lid lies.
     """
-    fields = dict(_shared_fields())
-    fields[EYES_CLOSED] = _eyes_closed(neutral)
+    by_unit = dict(_shared_fields())
+    by_unit[EYES_CLOSED] = _eyes_closed(neutral)
     for unit, share, narrowing in ((23, 0.42, 0.42), (24, 0.75, -0.1)):
-        fields[unit] = fields[unit] + _thin_lips(neutral, share=share, narrowing=narrowing)
+        by_unit[unit] = by_unit[unit] + _thin_lips(neutral, share=share, narrowing=narrowing)
     mesh = head_mesh()
-    whole = np.stack([fields[unit] for unit in UNITS])[:, mesh.rim]
-    left = 1 / (1 + np.exp(-mesh.control[:, 0] / 0.35))
-    return Movement(
-        fields=np.stack(
-            [whole * (1 - left)[None, :, None], whole * left[None, :, None]], axis=1
-        )
-    )
+    whole = np.stack([by_unit.get(unit, np.zeros_like(neutral)) for unit in UNITS])[:, mesh.rim]
+    left = left_share()
+    fields = np.einsum("unc,sn->usnc", whole, np.stack([1 - left, left]))
+    fields[UNITS.index(MOUTH_DRAWN)] = _mouth_drawn()[:, mesh.rim]
+    return Movement(fields=fields)
 
 
 @cache
@@ -136,14 +136,14 @@ def _brow_lowerer(rest: _Rest) -> Vertices:
 
 
 def _upper_lid_raiser(rest: _Rest) -> Vertices:
-    return rest.move(_lid_weight(UPPER_LID, SECOND_UPPER_LID, 0.6), up=0.32)
+    return rest.move(lid_weight(UPPER_LID, SECOND_UPPER_LID, share=0.6), up=0.32)
 
 
 def _cheek_raiser(rest: _Rest) -> Vertices:
     cheek = rest.at(4.3, 0.5, width=1.7, height=1.2)
     bag = rest.at(3.4, 1.6, width=1.4, height=0.45)
     corner = rest.at(5.2, 2.6, width=0.8, height=0.8)
-    lower = _lid_weight(LOWER_LID, (), 0.0)
+    lower = lid_weight(LOWER_LID)
     return (
         rest.move(cheek, up=0.55, front=0.3)
         + rest.move(bag, up=0.3, front=0.22)
@@ -153,13 +153,11 @@ def _cheek_raiser(rest: _Rest) -> Vertices:
 
 
 def _lid_tightener(rest: _Rest) -> Vertices:
-    upper = _lid_weight(UPPER_LID, SECOND_UPPER_LID, 0.7)
-    lower = _lid_weight(LOWER_LID, (), 0.0)
+    upper = lid_weight(UPPER_LID, SECOND_UPPER_LID, share=0.7)
+    lower = lid_weight(LOWER_LID)
     below = rest.at(3.1, 2.0, width=1.3, height=0.3)
     return (
-        rest.move(upper, up=-0.17)
-        + rest.move(lower, up=0.24)
-        + rest.move(below, up=0.2, front=0.1)
+        rest.move(upper, up=-0.17) + rest.move(lower, up=0.24) + rest.move(below, up=0.2, front=0.1)
     )
 
 
@@ -198,9 +196,7 @@ def _lip_corner_puller(rest: _Rest) -> Vertices:
 def _dimpler(rest: _Rest) -> Vertices:
     corner = rest.at(2.6, -4.3, width=0.7, height=0.7)
     pit = rest.at(3.3, -4.3, width=0.45, height=0.8)
-    return rest.move(corner, out=0.55, up=0.1, front=-0.5) + rest.move(
-        pit, front=-0.6, out=-0.1
-    )
+    return rest.move(corner, out=0.65, up=0.1, front=-0.5) + rest.move(pit, front=-0.6, out=-0.1)
 
 
 def _lip_corner_depressor(rest: _Rest) -> Vertices:
@@ -253,17 +249,6 @@ def _jaw_drop(rest: _Rest) -> Vertices:
     return field
 
 
-def _lid_weight(rim: tuple[int, ...], second: tuple[int, ...], share: float) -> NDArray[np.float64]:
-    """Return 1 on a lid's rim, a share on the row beside it."""
-    mesh = head_mesh()
-    weight = np.zeros(len(mesh.control))
-    bell = np.sin(np.linspace(0.45, np.pi - 0.45, 7)) ** 0.7
-    for rows, value in ((rim, 1.0), (second, share)):
-        for vertex, height in zip(rows, bell, strict=False):
-            weight[vertex] = weight[mesh.mirror[vertex]] = value * height
-    return weight
-
-
 def _eyes_closed(neutral: Vertices) -> Vertices:
     """Return the field that lays the upper lid on the lower lid."""
     mesh = head_mesh()
@@ -274,6 +259,16 @@ def _eyes_closed(neutral: Vertices) -> Vertices:
             field[half(upper)] = 0.86 * gap
             field[half(lower)] = -0.14 * gap
             field[half(second)] = 0.5 * gap * np.array([1.0, 1.0, 0.5])
+    return field
+
+
+@cache
+def _mouth_drawn() -> NDArray[np.float64]:
+    """Return the fields (2, N, 3) that draw lips and philtrum to the right and to the left."""
+    rest = _Rest(head_mesh())
+    field = np.zeros((2, *rest.points.shape))
+    weight = rest.at(0.0, -4.2, width=2.6, height=1.6) + rest.at(0, -7.5, width=2, height=1) * 0.4
+    field[RIGHT, :, 0], field[LEFT, :, 0] = -0.75 * weight, 0.75 * weight
     return field
 
 

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from aufleet.data.synthetic.head import head_mesh
+from aufleet.data.synthetic.head import head_mesh, left_share
 from aufleet.data.synthetic.units import LEFT, RIGHT, UNITS, Activations
 
 _REGIONS: Mapping[str, tuple[int, float, float, float, float]] = {
@@ -15,7 +15,7 @@ _REGIONS: Mapping[str, tuple[int, float, float, float, float]] = {
     "temple": (0, 4.3, 6.4, 1.5, 1.5),
     "crow": (0, 5.9, 2.6, 0.9, 1.0),
     "fold": (0, 2.7, -2.6, 1.1, 1.4),
-    "dimple": (0, 3.4, -4.3, 0.35, 0.7),
+    "dimple": (0, 3.4, -4.3, 0.5, 0.8),
     "mouth": (0, 2.9, -5.8, 0.6, 0.7),
     "chin": (0, 0.0, -7.3, 1.5, 0.9),
     "glabella": (1, 0.0, 4.6, 0.9, 1.2),
@@ -63,7 +63,7 @@ def _tables() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the weights (2 sides, R regions, N, 2 reliefs) and the units' shares (U, R)."""
     mesh = head_mesh()
     x, y = mesh.control[:, 0], mesh.control[:, 1]
-    left = 1 / (1 + np.exp(-x / 0.35))
+    left = left_share()
     weights = np.zeros((2, len(_REGIONS), len(x), 2))
     for row, (relief, out, up, width, height) in enumerate(_REGIONS.values()):
         square = ((np.abs(x) - out) / width) ** 2 + ((y - up) / height) ** 2

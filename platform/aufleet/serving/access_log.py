@@ -1,0 +1,64 @@
+"""One JSON line per call: who, what, which code, how long; never a picture or a token."""
+
+import logging
+import sys
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+import structlog
+
+from aufleet.serving.call import Call
+
+MAX_BYTES = 20 * 2**20
+NUM_OLD_FILES = 4
+
+
+class AccessLog:
+    """The log of a gateway."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Open the log.
+
+        Args:
+            path: A file of mode 600, rotated when it is large; None for standard error.
+        """
+        self._handler = _open(path)
+        # Not from the table of loggers: a second gateway in the process has its own.
+        lines = logging.Logger("aufleet.access", level=logging.INFO)
+        lines.addHandler(self._handler)
+        self._log = structlog.wrap_logger(
+            lines,
+            processors=[
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(),
+            ],
+            wrapper_class=structlog.BoundLogger,
+        )
+
+    def ended(self, call: Call, *, code: str) -> None:
+        """Write the line of a call that has ended."""
+        self._log.info(
+            "call",
+            method=call.method,
+            code=code,
+            request_id=call.request_id,
+            caller=call.caller,
+            ms=round(call.elapsed_ms, 2),
+        )
+
+    def internal_error(self, call: Call, error: Exception) -> None:
+        """Write what was our fault: the only place where the reason is to be read."""
+        self._log.error("internal error", request_id=call.request_id, exc_info=error)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._handler.close()
+
+
+def _open(path: Path | None) -> logging.Handler:
+    if path is None:
+        return logging.StreamHandler(sys.stderr)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+    return RotatingFileHandler(path, maxBytes=MAX_BYTES, backupCount=NUM_OLD_FILES)

@@ -1,0 +1,260 @@
+"""The deployment that runs one model version."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aufleet.data.alignment import CENTRE_OFFSET, CROP_SIZE, centre_crop, to_input
+from aufleet.data.decoding import decode_frame
+from aufleet.data.records import ALIGNED_SIZE
+from aufleet.domain.action_units import label_of
+from aufleet.errors import FrameError, PackageError
+from aufleet.serving.batching import Batcher
+from aufleet.serving.exchange import ModelFacts, NetworkAnswers
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from aufleet.registry.card import Card
+    from aufleet_models.contract import Prediction
+
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
+"""An aligned frame, (200, 200, 3) uint8 RGB; or a network's input, (3, 176, 176) float32."""
+
+
+class Package(Protocol):
+    """A model package that is ready to answer."""
+
+    @property
+    def card(self) -> "Card":
+        """What it is."""
+        ...
+
+    @property
+    def model(self) -> "nn.Module":
+        """The network; `model(frames)` gives a `Prediction`."""
+        ...
+
+
+def load_package(uri: str) -> Package:
+    """Return the package at a URI, its digests checked.
+
+    Raises:
+        PackageError: It is damaged, incomplete or of an unknown schema.
+    """
+    # Imported here: the process that deploys names this function and needs no torch.
+    from aufleet.registry import package
+
+    return package.load_package(uri)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Face:
+    """One item of a batch."""
+
+    pixels: Pixels
+    attention: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _FaceAnswer:
+    """One row of a prediction."""
+
+    probabilities: NDArray[np.float32]
+    landmarks: NDArray[np.float32] | None
+    side: NDArray[np.float32] | None
+    attention_png: bytes | None
+
+
+class Analyzer:
+    """A package's network behind a queue that makes batches."""
+
+    def __init__(
+        self,
+        package_uri: str,
+        *,
+        max_batch: int,
+        max_waiting: int,
+        threads: int = 0,
+        device: str = "cpu",
+        load: Callable[[str], Package] = load_package,
+    ) -> None:
+        """Load the package and run it once, so that the first caller does not wait for that.
+
+        Args:
+            package_uri: Where the package lies.
+            max_batch: The most faces of one forward pass.
+            max_waiting: The most faces that wait for their turn; more are told to come again.
+            threads: Of the network; 0 for the cores that this process may use.
+            device: Where the network runs, as torch names it.
+            load: Returns the package at a URI.
+
+        Raises:
+            PackageError: It cannot be loaded, or takes frames that are not served.
+        """
+        import torch
+
+        torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+        package = load(package_uri)
+        _check_frame_size(package.card, uri=package_uri)
+        self._device = torch.device(device)
+        self._model = package.model.to(self._device).eval()
+        self._facts = self._warm_up(package.card, batch_sizes=(max_batch, 1))
+        self._batcher: Batcher[_Face, _FaceAnswer] = Batcher(
+            self._answer, max_batch=max_batch, max_waiting=max_waiting
+        )
+
+    async def describe(self) -> ModelFacts:
+        """Return what callers need to know of the package."""
+        return self._facts
+
+    async def analyze(
+        self, faces: Sequence[Pixels], *, attention: bool, timeout_s: float
+    ) -> NetworkAnswers:
+        """Return the network's answers for aligned frames, in their order.
+
+        Args:
+            faces: At least one; aligned frames or a network's inputs.
+            attention: Adds a picture of the attention maps of each.
+            timeout_s: Faces whose turn comes later than this are dropped.
+
+        Raises:
+            DeadlineError: Their turn came too late.
+            OverloadedError: Too many faces wait already.
+        """
+        began = time.monotonic()
+        answers = await asyncio.gather(
+            *(
+                self._batcher.submit(
+                    _Face(pixels=pixels, attention=attention), deadline=began + timeout_s
+                )
+                for pixels in faces
+            )
+        )
+        return _stack(answers, network_ms=(time.monotonic() - began) * 1e3)
+
+    async def analyze_encoded(
+        self, encoded: bytes, *, attention: bool, timeout_s: float
+    ) -> NetworkAnswers:
+        """Return the network's answer for an aligned frame as JPEG or PNG.
+
+        Raises:
+            FrameError: Not a picture, or not of 200 x 200 pixels.
+            DeadlineError: Its turn came too late.
+        """
+        pixels = await asyncio.to_thread(_decode_aligned, encoded)
+        return await self.analyze([pixels], attention=attention, timeout_s=timeout_s)
+
+    def _warm_up(self, card: "Card", *, batch_sizes: Sequence[int]) -> ModelFacts:
+        grey = np.zeros((3, CROP_SIZE, CROP_SIZE), dtype=np.float32)
+        for size in batch_sizes:
+            prediction = self._predict([_Face(pixels=grey, attention=False)] * size)
+        return ModelFacts(
+            task=card.task,
+            architecture=card.architecture.name,
+            weights_sha256=card.weights_sha256,
+            units=card.units,
+            thresholds=tuple(card.thresholds[label_of(unit)] for unit in card.units),
+            frame_size=card.frame_size,
+            has_side=prediction.side is not None,
+        )
+
+    def _predict(self, faces: Sequence[_Face]) -> "Prediction":
+        import torch
+
+        frames = torch.from_numpy(np.stack([_input_of(face.pixels) for face in faces]))
+        with torch.inference_mode():
+            return self._model(frames.to(self._device))
+
+    def _answer(self, faces: Sequence[_Face]) -> list[_FaceAnswer]:
+        """Run one batch; called in the batcher's thread."""
+        prediction = self._predict(faces)
+        rows = range(len(faces))
+        probabilities = _rows(prediction.probabilities, rows)
+        landmarks, side = _rows(prediction.landmarks, rows), _rows(prediction.side, rows)
+        maps = _rows(prediction.maps if any(face.attention for face in faces) else None, rows)
+        return [
+            _FaceAnswer(
+                probabilities=_known(probabilities[row]),
+                landmarks=_to_aligned(landmarks[row]),
+                side=side[row],
+                attention_png=_draw(maps[row]) if faces[row].attention else None,
+            )
+            for row in rows
+        ]
+
+
+def _check_frame_size(card: "Card", *, uri: str) -> None:
+    if card.frame_size != CROP_SIZE:
+        raise PackageError(
+            f"{uri} takes crops of {card.frame_size} pixels",
+            f"only networks for {CROP_SIZE} pixels are served",
+        )
+
+
+def _decode_aligned(encoded: bytes) -> NDArray[np.uint8]:
+    frame = decode_frame(encoded, max_pixels=ALIGNED_SIZE**2)
+    if frame.shape[:2] != (ALIGNED_SIZE, ALIGNED_SIZE):
+        height, width = frame.shape[:2]
+        raise FrameError(
+            f"the aligned frame is {width} x {height} pixels",
+            f"send {ALIGNED_SIZE} x {ALIGNED_SIZE}",
+        )
+    return frame
+
+
+def _input_of(pixels: Pixels) -> NDArray[np.float32]:
+    if pixels.dtype == np.uint8:
+        return to_input(centre_crop(pixels.astype(np.uint8, copy=False))[None])[0]
+    return pixels.astype(np.float32, copy=False)
+
+
+def _rows(
+    tensor: "torch.Tensor | None", rows: Sequence[int]
+) -> Sequence[NDArray[np.float32] | None]:
+    """Return a tensor's rows as arrays; None for each where there is no tensor."""
+    if tensor is None:
+        return [None for _ in rows]
+    return list(tensor.float().cpu().numpy())
+
+
+def _known(row: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    assert row is not None
+    return row
+
+
+def _to_aligned(landmarks: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+    """Move points of the crop to the aligned frame that it was cut from."""
+    return None if landmarks is None else landmarks + np.float32(CENTRE_OFFSET)
+
+
+def _draw(maps: NDArray[np.float32] | None) -> bytes | None:
+    """Return the strongest of the (U, S, S) maps at each place, as a PNG of the aligned frame."""
+    if maps is None:
+        return None
+    import cv2
+
+    strongest = cv2.resize(np.clip(maps.max(axis=0), 0, 1), (CROP_SIZE, CROP_SIZE))
+    canvas = np.zeros((ALIGNED_SIZE, ALIGNED_SIZE), dtype=np.uint8)
+    centre_crop(canvas[..., None])[..., 0] = np.rint(strongest * 255)
+    return cv2.imencode(".png", canvas)[1].tobytes()
+
+
+def _stack(answers: Sequence[_FaceAnswer], *, network_ms: float) -> NetworkAnswers:
+    landmarks = [answer.landmarks for answer in answers if answer.landmarks is not None]
+    side = [answer.side for answer in answers if answer.side is not None]
+    pictures = [answer.attention_png for answer in answers if answer.attention_png is not None]
+    return NetworkAnswers(
+        probabilities=np.stack([answer.probabilities for answer in answers]),
+        landmarks=np.stack(landmarks) if landmarks else None,
+        side=np.stack(side) if side else None,
+        attention_png=tuple(pictures) or None,
+        network_ms=network_ms,
+    )

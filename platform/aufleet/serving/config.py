@@ -1,0 +1,81 @@
+"""The settings of serving and their defaults."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aufleet.errors import ConfigError
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a request may ask for; checked before anything is decoded."""
+
+    max_message_bytes: int = 128 * MIB
+    """The transport refuses larger messages by itself, as RESOURCE_EXHAUSTED."""
+    max_request_bytes: int = 64 * MIB
+    """All frames of a request together."""
+    max_frame_bytes: int = 32 * MIB
+    """One frame as it is sent."""
+    max_frames: int = 64
+    """Frames of one request."""
+    max_pixels: int = 49_999_999
+    """Pixels of one frame: from 50 megapixels on it is refused."""
+    max_frames_at_once: int = 8
+    """Frames of one request that are worked on at the same time, so that others get a turn."""
+    max_calls: int = 256
+    """Calls that one gateway answers at the same time; more are told to come again."""
+    max_call_s: float = 60.0
+    """Where the caller sets no deadline, or a later one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewaySettings:
+    """Where the gateway listens and what it needs; paths, never contents, so no key travels."""
+
+    token_file: Path
+    """The hashed tokens."""
+    certificate_file: Path
+    """The server's certificate chain, PEM."""
+    key_file: Path
+    """Its private key, PEM."""
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+    port: int = 0
+    """0 takes a free one."""
+    access_log: Path | None = None
+    """One JSON line per call; None writes to standard error."""
+    grace_s: float = 5.0
+    """Calls in flight may still end for this long after a stop."""
+    limits: Limits = field(default_factory=Limits)
+    """What a request may ask for."""
+
+    def __post_init__(self) -> None:
+        """Refuse what can never work."""
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"port {self.port} does not exist", "ports are 0 to 65535")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicaSettings:
+    """How many replicas run, and what each takes."""
+
+    num_aligners: int = 1
+    """Processes that find faces; one keeps one core busy."""
+    num_analyzers: int = 1
+    """Processes per model version."""
+    num_gateways: int = 1
+    """At most one per node."""
+    cpus: float = 0.0
+    """Cores that Ray reserves per aligner and analyzer; 0 shares the cores of one machine."""
+    gpus: float = 0.0
+    """GPUs that Ray reserves per analyzer."""
+    max_batch: int = 16
+    """Faces that an analyzer takes through its network at once."""
+    max_waiting_photos: int = 64
+    """That wait in one aligner; more are told to come again."""
+    max_waiting_faces: int = 256
+    """That wait in one analyzer; more are told to come again."""
+    threads: int = 0
+    """Threads of an analyzer's network; 0 takes the cores that the process may use."""

@@ -1,0 +1,137 @@
+"""The deployment that holds the gRPC server; at most one per node, and no model code in it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
+from grpc_reflection.v1alpha import reflection
+from ray import serve
+
+from aufleet.api.v1.face_analysis_service_pb2 import DESCRIPTOR as FACE_ANALYSIS
+from aufleet.api.v1.face_analysis_service_pb2_grpc import (
+    add_FaceAnalysisServiceServicer_to_server,
+)
+from aufleet.errors import EnvironmentProblem
+from aufleet.inference.v2.open_inference_pb2 import DESCRIPTOR as OPEN_INFERENCE
+from aufleet.inference.v2.open_inference_pb2_grpc import (
+    add_GRPCInferenceServiceServicer_to_server,
+)
+from aufleet.serving.access_log import AccessLog
+from aufleet.serving.config import GatewaySettings
+from aufleet.serving.directory import Directory, HealthServicer
+from aufleet.serving.face_service import FaceAnalysisService
+from aufleet.serving.guard import Guard
+from aufleet.serving.inference_service import InferenceService
+from aufleet.serving.pipeline import Pipeline, Replicas
+from aufleet.serving.port import join
+from aufleet.serving.routing import Route
+from aufleet.serving.tokens import Doorkeeper
+
+ALIGNER_APPLICATION, ALIGNER = "aligner", "Aligner"
+ANALYZER = "Analyzer"
+
+
+class Gateway:
+    """A gRPC server with TLS and tokens in front of aligner and analyzers.
+
+    Ray Serve's own gRPC port has neither, nor interceptors (ray issue 34103).
+    """
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        """Keep the settings; the port opens with the first configuration."""
+        self._settings = settings
+        self._health = HealthServicer()
+        self._directory = Directory(_analyzer_handle, health=self._health)
+        self._server: grpc.aio.Server | None = None
+        self._log = AccessLog(settings.access_log)
+        self._port = 0
+
+    async def reconfigure(self, config: Mapping[str, Any]) -> None:
+        """Take a routing table; Ray calls this at the start and whenever the table changes.
+
+        Args:
+            config: "routes": the fields of each `Route`.
+
+        Raises:
+            EnvironmentProblem: The port is taken.
+        """
+        if self._server is None:
+            await self._start()
+        await self._directory.replace(
+            Route(**{**route, "aliases": tuple(route["aliases"])}) for route in config["routes"]
+        )
+
+    async def await_ready(self) -> int:
+        """Return the port once every model of the present table is ready."""
+        await self._directory.await_ready()
+        return self._port
+
+    async def __del__(self) -> None:
+        """Stop as Ray stops the replica: no new calls, time for those in flight."""
+        self._directory.close()
+        if self._server is not None:
+            await self._health.enter_graceful_shutdown()
+            await self._server.stop(self._settings.grace_s)
+        self._log.close()
+
+    async def _start(self) -> None:
+        settings = self._settings
+        guard = Guard(
+            Doorkeeper(settings.token_file),
+            limits=settings.limits,
+            log=self._log,
+        )
+        options = [
+            ("grpc.max_receive_message_length", settings.limits.max_message_bytes),
+            ("grpc.max_send_message_length", -1),
+            # By default two servers may share a port, and each gets some of the calls.
+            ("grpc.so_reuseport", 0),
+        ]
+        server = grpc.aio.server(interceptors=[guard], options=options)
+        self._add_services(server)
+        self._port = _open_port(server, settings)
+        await server.start()
+        self._server = server
+
+    def _add_services(self, server: grpc.aio.Server) -> None:
+        limits = self._settings.limits
+        aligner = serve.get_deployment_handle(ALIGNER, app_name=ALIGNER_APPLICATION)
+        pipeline = Pipeline(aligner, limits=limits)
+        faces = FaceAnalysisService(self._directory, pipeline=pipeline)
+        inference = InferenceService(self._directory, pipeline=pipeline, limits=limits)
+        add_FaceAnalysisServiceServicer_to_server(faces, server)
+        add_GRPCInferenceServiceServicer_to_server(inference, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        ours = [
+            service.full_name
+            for file in (FACE_ANALYSIS, OPEN_INFERENCE)
+            for service in file.services_by_name.values()
+        ]
+        reflection.enable_server_reflection(
+            [*ours, HEALTH_SERVICE, reflection.SERVICE_NAME], server
+        )
+
+
+def _analyzer_handle(application: str) -> Replicas:
+    return serve.get_deployment_handle(ANALYZER, app_name=application)
+
+
+def _open_port(server: grpc.aio.Server, settings: GatewaySettings) -> int:
+    """Return the port that the server listens on.
+
+    Raises:
+        EnvironmentProblem: It is taken, or the address is not one of this machine.
+    """
+    credentials = grpc.ssl_server_credentials(
+        [(settings.key_file.read_bytes(), settings.certificate_file.read_bytes())]
+    )
+    address = join(settings.host, settings.port)
+    try:
+        return server.add_secure_port(address, credentials)
+    except RuntimeError:
+        raise EnvironmentProblem(
+            f"the gateway cannot listen on {address}",
+            "the port is taken, or the address is not one of this machine",
+        ) from None

@@ -1,0 +1,273 @@
+"""The frames of one request on their way through aligner and analyzer.
+
+A frame that cannot be used has its own status; an error of this module is for the whole request.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aufleet.api.v1 import face_pb2
+from aufleet.data.alignment import undo_affine
+from aufleet.data.decoding import picture_size
+from aufleet.data.records import ALIGNED_SIZE
+from aufleet.errors import FrameError, InvalidRequestError
+from aufleet.serving.call import Call
+from aufleet.serving.config import Limits
+from aufleet.serving.exchange import Box, LocatedFace, LocatedFaces, NetworkAnswers
+from aufleet.serving.replicas import answer_of
+
+ALIGNED_BOX: Box = (0.0, 0.0, float(ALIGNED_SIZE), float(ALIGNED_SIZE))
+
+_Result = TypeVar("_Result")
+
+
+def field_of(frame: face_pb2.Frame, index: int) -> str:
+    """Return the name of a frame's field in a request of `aufleet.api.v1`."""
+    return f"frames[{index}].{frame.WhichOneof('content') or 'encoded'}"
+
+
+class Replicas(Protocol):
+    """A deployment's handle: each of its methods has a `remote` that starts a call."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - Ray's handle is as loose
+        """Return a method."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AnalyzedFace:
+    """What the network says of one face, in the geometry of the sent frame."""
+
+    box: Box
+    """Pixels of the sent frame."""
+    landmarks: NDArray[np.float64]
+    """(49, 2) pixels of the sent frame: the network's, or the aligner's where it predicts none;
+    (0, 2) for an aligned frame without either."""
+    probabilities: NDArray[np.float32]
+    """(U,) or (4,)."""
+    side: NDArray[np.float32] | None = None
+    """(3,): none, patient's left, patient's right."""
+    attention_png: bytes | None = None
+    """Where the network looked."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AnalyzedFrame:
+    """What became of one frame."""
+
+    status: "face_pb2.FrameStatus"
+    """As the caller gets it."""
+    faces: tuple[AnalyzedFace, ...] = ()
+    """The largest first."""
+    message: str = ""
+    """One sentence where the status is not OK."""
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    """Stage -> time."""
+
+
+class Pipeline:
+    """Sends frames to the aligner and their faces to an analyzer."""
+
+    def __init__(self, aligner: Replicas, *, limits: Limits) -> None:
+        self._aligner, self._limits = aligner, limits
+
+    async def analyze(
+        self,
+        frames: Sequence[face_pb2.Frame],
+        *,
+        analyzer: Replicas,
+        call: Call,
+        attention: bool = False,
+        name_field: Callable[[face_pb2.Frame, int], str] = field_of,
+    ) -> list[AnalyzedFrame]:
+        """Return what became of each frame, in their order.
+
+        Args:
+            frames: As the caller sent them.
+            analyzer: Of the model version that is to answer.
+            call: Its deadline is the frames' deadline.
+            attention: Adds a picture of the attention maps to each face.
+            name_field: What an error calls a frame.
+
+        Raises:
+            InvalidRequestError: No frame, too many or too large ones; or the only one cannot be
+                used.
+            AufleetError: Whatever ends the whole request: full queues, a passed deadline.
+        """
+        self._check(frames, name_field=name_field)
+
+        async def analyze_one(frame: face_pb2.Frame) -> AnalyzedFrame:
+            return await self._analyze_frame(
+                frame, analyzer=analyzer, call=call, attention=attention
+            )
+
+        analyzed = await _map(analyze_one, frames, at_once=self._limits.max_frames_at_once)
+        if len(frames) == 1:
+            _refuse_unusable(analyzed[0], field_name=name_field(frames[0], 0))
+        return analyzed
+
+    def _check(
+        self,
+        frames: Sequence[face_pb2.Frame],
+        *,
+        name_field: Callable[[face_pb2.Frame, int], str],
+    ) -> None:
+        """Check counts and sizes before anything is decoded."""
+        limits = self._limits
+        if not frames:
+            raise InvalidRequestError("frames: the request holds no frame", "send at least one")
+        if len(frames) > limits.max_frames:
+            raise InvalidRequestError(
+                f"frames: {len(frames)} are too many", f"send at most {limits.max_frames}"
+            )
+        sizes = [len(_bytes_of(frame)) for frame in frames]
+        for index, size in enumerate(sizes):
+            if size > limits.max_frame_bytes:
+                raise InvalidRequestError(
+                    f"{name_field(frames[index], index)}: {size} bytes are too many",
+                    f"send at most {limits.max_frame_bytes}",
+                )
+        if sum(sizes) > limits.max_request_bytes:
+            raise InvalidRequestError(
+                f"frames: {sum(sizes)} bytes together are too many",
+                f"send at most {limits.max_request_bytes}",
+            )
+
+    async def _analyze_frame(
+        self, frame: face_pb2.Frame, *, analyzer: Replicas, call: Call, attention: bool
+    ) -> AnalyzedFrame:
+        refused = self._refusal_of(frame)
+        if refused is not None:
+            return refused
+        try:
+            if frame.WhichOneof("content") == "aligned":
+                return await _analyze_aligned(
+                    frame, analyzer=analyzer, call=call, attention=attention
+                )
+            return await self._analyze_photo(
+                frame, analyzer=analyzer, call=call, attention=attention
+            )
+        except FrameError as error:
+            return AnalyzedFrame(status=face_pb2.FRAME_STATUS_NOT_AN_IMAGE, message=str(error))
+
+    def _refusal_of(self, frame: face_pb2.Frame) -> AnalyzedFrame | None:
+        """Judge a frame by its header alone."""
+        try:
+            width, height = picture_size(_bytes_of(frame))
+        except FrameError as error:
+            return AnalyzedFrame(status=face_pb2.FRAME_STATUS_NOT_AN_IMAGE, message=str(error))
+        if width * height <= self._limits.max_pixels:
+            return None
+        return AnalyzedFrame(
+            status=face_pb2.FRAME_STATUS_TOO_MANY_PIXELS,
+            message=f"the picture has {width} x {height} pixels: "
+            f"send at most {self._limits.max_pixels}",
+        )
+
+    async def _analyze_photo(
+        self, frame: face_pb2.Frame, *, analyzer: Replicas, call: Call, attention: bool
+    ) -> AnalyzedFrame:
+        located: LocatedFaces = await answer_of(
+            self._aligner.locate.remote(
+                frame.encoded,
+                every_face=frame.faces == face_pb2.FACE_SELECTION_ALL,
+                timeout_s=call.remaining_s,
+            )
+        )
+        if not located.faces:
+            return AnalyzedFrame(
+                status=face_pb2.FRAME_STATUS_NO_FACE,
+                message="the picture holds no face that is large enough",
+                timings_ms=located.timings_ms,
+            )
+        answers: NetworkAnswers = await answer_of(
+            analyzer.analyze.remote(
+                [face.aligned for face in located.faces],
+                attention=attention,
+                timeout_s=call.remaining_s,
+            )
+        )
+        faces = tuple(_place(face, answers, row) for row, face in enumerate(located.faces))
+        return AnalyzedFrame(
+            status=face_pb2.FRAME_STATUS_OK,
+            faces=faces,
+            timings_ms={**located.timings_ms, "network": answers.network_ms},
+        )
+
+
+async def _analyze_aligned(
+    frame: face_pb2.Frame, *, analyzer: Replicas, call: Call, attention: bool
+) -> AnalyzedFrame:
+    answers: NetworkAnswers = await answer_of(
+        analyzer.analyze_encoded.remote(
+            frame.aligned, attention=attention, timeout_s=call.remaining_s
+        )
+    )
+    landmarks = np.empty((0, 2)) if answers.landmarks is None else answers.landmarks[0]
+    return AnalyzedFrame(
+        status=face_pb2.FRAME_STATUS_OK,
+        faces=(_face(answers, 0, box=ALIGNED_BOX, landmarks=landmarks.astype(np.float64)),),
+        timings_ms={"network": answers.network_ms},
+    )
+
+
+def _place(face: LocatedFace, answers: NetworkAnswers, row: int) -> AnalyzedFace:
+    """Move an answer into the geometry of the sent frame."""
+    landmarks = face.landmarks.astype(np.float64)
+    if answers.landmarks is not None:
+        landmarks = undo_affine(face.to_aligned, answers.landmarks[row])
+    return _face(answers, row, box=face.box, landmarks=landmarks)
+
+
+def _face(
+    answers: NetworkAnswers, row: int, *, box: Box, landmarks: NDArray[np.float64]
+) -> AnalyzedFace:
+    return AnalyzedFace(
+        box=box,
+        landmarks=landmarks,
+        probabilities=answers.probabilities[row],
+        side=None if answers.side is None else answers.side[row],
+        attention_png=None if answers.attention_png is None else answers.attention_png[row],
+    )
+
+
+def _refuse_unusable(analyzed: AnalyzedFrame, *, field_name: str) -> None:
+    """Raise where the only frame is no picture: then the request itself is wrong.
+
+    A picture without a face is a right request with that answer.
+    """
+    if analyzed.status in (
+        face_pb2.FRAME_STATUS_NOT_AN_IMAGE,
+        face_pb2.FRAME_STATUS_TOO_MANY_PIXELS,
+    ):
+        raise InvalidRequestError(f"{field_name}: {analyzed.message}")
+
+
+def _bytes_of(frame: face_pb2.Frame) -> bytes:
+    return frame.aligned or frame.encoded
+
+
+async def _map(
+    work: Callable[[face_pb2.Frame], Awaitable[_Result]],
+    frames: Sequence[face_pb2.Frame],
+    *,
+    at_once: int,
+) -> list[_Result]:
+    """Work on some frames at a time; the first error ends the others and is raised."""
+    turns = asyncio.Semaphore(at_once)
+
+    async def in_turn(frame: face_pb2.Frame) -> _Result:
+        async with turns:
+            return await work(frame)
+
+    tasks = [asyncio.ensure_future(in_turn(frame)) for frame in frames]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -1,0 +1,148 @@
+"""Which model version a request means."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from aufleet.errors import InvalidRequestError, ModelNotFoundError, NotReadyError, WrongTaskError
+from aufleet.serving.exchange import ModelFacts, Task
+
+CHAMPION = "champion"
+TASK_NAMES: dict[Task, str] = {"au": "action units", "palsy": "palsy grades"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """One served model version; plain values, because it reaches the gateway as configuration."""
+
+    name: str
+    """The model's name in the registry."""
+    version: str
+    """Its version there."""
+    aliases: tuple[str, ...]
+    """Aliases that point to the version."""
+    task: Task
+    """What it answers."""
+    application: str
+    """The Serve application of its analyzers."""
+
+    @property
+    def label(self) -> str:
+        """The name of its health service."""
+        return f"{self.name}:{self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedVersion:
+    """A model version that is to be served."""
+
+    name: str
+    """In the registry."""
+    version: str
+    """In the registry."""
+    aliases: tuple[str, ...]
+    """That point to it."""
+    task: Task
+    """What it answers."""
+    package_uri: str
+    """Where its package lies."""
+
+    @property
+    def route(self) -> Route:
+        """How the gateway finds its analyzers."""
+        application = re.sub(r"[^\w-]", "_", f"model-{self.name}-{self.version}")
+        return Route(
+            name=self.name,
+            version=self.version,
+            aliases=self.aliases,
+            task=self.task,
+            application=application,
+        )
+
+
+class RoutingTable:
+    """The served versions, and what their analyzers have told of themselves."""
+
+    def __init__(self, routes: Iterable[Route] = ()) -> None:
+        self.routes = tuple(sorted(routes, key=lambda route: (route.name, route.version)))
+        self._facts: dict[str, ModelFacts] = {}
+
+    def learn(self, route: Route, facts: ModelFacts) -> None:
+        """Keep what an analyzer says of its package: from now on the version is ready."""
+        self._facts[route.application] = facts
+
+    def known_facts(self, route: Route) -> ModelFacts | None:
+        """Return what is known of a version; None until its analyzer is ready."""
+        return self._facts.get(route.application)
+
+    def facts_of(self, route: Route) -> ModelFacts:
+        """Return what is known of a version.
+
+        Raises:
+            NotReadyError: Its analyzer is not ready yet.
+        """
+        facts = self.known_facts(route)
+        if facts is None:
+            raise NotReadyError(f"model {route.label} is not ready", "try again in a moment")
+        return facts
+
+    def find(self, *, model: str, version: str, task: Task | None = None) -> Route:
+        """Return the version that a request means.
+
+        Args:
+            model: A name; empty where one model answers the task.
+            version: A version or an alias; empty for the champion, or for the only version.
+            task: What is to be answered; None for anything.
+
+        Raises:
+            ModelNotFoundError: No such model or version; the served ones are listed.
+            WrongTaskError: The model answers something else.
+            InvalidRequestError: Several models could be meant.
+        """
+        candidates = self._named(model) if model else self._only_model_for(task)
+        route = self._pick(candidates, version=version)
+        if task is not None and route.task != task:
+            raise WrongTaskError(
+                f"model {route.name!r} answers {TASK_NAMES[route.task]}, not {TASK_NAMES[task]}",
+                f"served: {self._listing()}",
+            )
+        return route
+
+    def _named(self, name: str) -> list[Route]:
+        found = [route for route in self.routes if route.name == name]
+        if not found:
+            raise ModelNotFoundError(
+                f"model {name[:100]!r} is not served", f"served: {self._listing()}"
+            )
+        return found
+
+    def _only_model_for(self, task: Task | None) -> list[Route]:
+        found = [route for route in self.routes if task is None or route.task == task]
+        names = sorted({route.name for route in found})
+        if len(names) > 1:
+            raise InvalidRequestError(
+                "model: the field is empty, and several models could be meant",
+                f"name one of {', '.join(names)}",
+            )
+        if not found:
+            wanted = "any model" if task is None else TASK_NAMES[task]
+            raise ModelNotFoundError(
+                f"no served model answers {wanted}", f"served: {self._listing()}"
+            )
+        return found
+
+    def _pick(self, candidates: Sequence[Route], *, version: str) -> Route:
+        if not version and len(candidates) == 1:
+            return candidates[0]
+        wanted = version or CHAMPION
+        for route in candidates:
+            if wanted == route.version or wanted in route.aliases:
+                return route
+        name = candidates[0].name
+        raise ModelNotFoundError(
+            f"model {name!r} has no served version or alias {wanted[:100]!r}",
+            f"served: {self._listing()}",
+        )
+
+    def _listing(self) -> str:
+        return ", ".join(f"{route.label} ({TASK_NAMES[route.task]})" for route in self.routes)

@@ -1,0 +1,163 @@
+"""What one trial is: a network, a fold, hyperparameters and the numbers of the machine it needs."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, field, fields
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from aufleet.domain.action_units import NAMES
+from aufleet.domain.folds import NUM_FOLDS
+from aufleet.errors import ConfigError
+
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+OPTIMIZERS = ("sgd", "adamw")
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class TrialConfig:
+    """One trial. The defaults are ALGRNet's settings (`specs/models.md` §5.6).
+
+    Attributes:
+        model: Name of the network in the catalog.
+        task: "au" detects action units, "palsy" grades facial palsy.
+        units: The units to detect; None takes the data set's. Must be None for "palsy".
+        width: Factor on the network's channels; 1.0 is the paper's.
+        options: Further keyword arguments of the network's builder.
+        dataset: URI of the data set.
+        fold: The part that is held out as test, 1 to 3.
+        epochs: Passes over the training part.
+        batch: Frames per step over all ranks together.
+        learning_rate: Of the first epochs.
+        weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
+        momentum: Nesterov momentum of SGD; first beta of AdamW.
+        decay: Factor on the learning rate after every `decay_epochs` epochs.
+        decay_epochs: Epochs between two decays.
+        optimizer: "sgd" with Nesterov momentum, or "adamw".
+        precision: "fp32", or "bf16" by autocast: parameters and buffers stay fp32.
+        zero_stage: DeepSpeed ZeRO stage: 1 shards optimizer states over the ranks, 2 gradients,
+            3 parameters.
+        gradient_clipping: Largest norm of the gradient; 0 turns clipping off.
+        seed: Decides the first weights, the order of frames and their augmentation.
+        ranks: Processes that train together.
+        threads: CPU threads of each rank; other numbers give other rounding.
+        shuffle_labels: Train on shuffled labels: the check that a score comes from the faces.
+    """
+
+    model: str
+    task: Literal["au", "palsy"] = "au"
+    units: tuple[int, ...] | None = None
+    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    dataset: str
+    fold: Annotated[int, Field(ge=1, le=NUM_FOLDS)]
+    epochs: Positive = 20
+    batch: Positive = 16
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01
+    weight_decay: NotNegative = 5e-4
+    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.5
+    decay_epochs: Positive = 2
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    zero_stage: Annotated[int, Field(ge=0, le=3)] = 0
+    gradient_clipping: NotNegative = 0.0
+    seed: Annotated[int, Field(ge=0)] = 0
+    ranks: Positive = 1
+    threads: Positive = 1
+    shuffle_labels: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other.
+
+        Raises:
+            ConfigError: A unit is unknown, or the task takes no units.
+        """
+        if self.task == "palsy" and self.units is not None:
+            raise ConfigError("a palsy trial has no units", "leave units out")
+        if unknown := sorted(set(self.units or ()) - set(NAMES)):
+            known = ", ".join(map(str, NAMES))
+            raise ConfigError(f"units names {unknown[0]}", f"known units are {known}")
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the trial that a mapping of plain values describes, as it stands in a file.
+
+        Keys that are no attribute here must be options of the network: `adaptive: false` is the
+        same as `options: {adaptive: false}`. Numbers may be strings: YAML reads 1e-3 as one.
+
+        Raises:
+            ConfigError: An unknown key (the nearest known one is named), a missing or bad value.
+        """
+        known = {one.name for one in fields(cls)}
+        named = {key: value for key, value in settings.items() if key in known}
+        others = {key: value for key, value in settings.items() if key not in known}
+        options = {**named.pop("options", {}), **others}
+        accepted = option_names(str(named.get("model", "")))
+        for key in options:
+            if key not in accepted:
+                raise _unknown(key, known | accepted)
+        _check_options(named["model"], options)
+        try:
+            return TypeAdapter(cls).validate_python({**named, "options": options})
+        except ValidationError as error:
+            raise _first_problem(error) from None
+
+    @property
+    def config_id(self) -> str:
+        """Ten hex digits that name the configuration: everything but the fold."""
+        return hashlib.sha256(self._canonical.encode()).hexdigest()[:10]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Plain values that `from_settings` turns into an equal trial."""
+        return asdict(self)
+
+    @property
+    def _canonical(self) -> str:
+        everything = {key: value for key, value in self.settings.items() if key != "fold"}
+        return json.dumps(everything, sort_keys=True, separators=(",", ":"))
+
+
+def option_names(model: str) -> set[str]:
+    """Return the names of the options that a network's builder takes beside task, units, width.
+
+    Raises:
+        ConfigError: The catalog has no such network.
+    """
+    from aufleet_models.catalog import CATALOG
+
+    if model not in CATALOG:
+        raise ConfigError(
+            f"model {model!r} is not in the catalog", f"known are {', '.join(CATALOG)}"
+        )
+    return {one.name for one in fields(CATALOG[model].options)}
+
+
+def _check_options(model: str, options: Mapping[str, Any]) -> None:
+    from aufleet_models.catalog import CATALOG
+    from aufleet_models.options import read_options
+
+    try:
+        read_options(CATALOG[model].options, options, model=model)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _unknown(key: str, known: set[str]) -> ConfigError:
+    nearest = get_close_matches(key, known, n=1, cutoff=0.0)
+    return ConfigError(f"unknown setting {key!r}", f"did you mean {nearest[0]!r}?")
+
+
+def _first_problem(error: ValidationError) -> ConfigError:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "settings"
+    if problem["type"] == "missing":
+        return ConfigError(f"setting {where!r} is missing")
+    return ConfigError(f"setting {where!r} is {problem['input']!r}", problem["msg"])

@@ -1,0 +1,101 @@
+"""What one trial does, start to end."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from aufleet.errors import NonFiniteLossError
+from aufleet.training.checkpoints import MODEL, OPTIMIZER, VALIDATION, Checkpoint, Checkpoints
+from aufleet.training.config import TrialConfig
+from aufleet.training.engine import Engine
+from aufleet.training.environment import seed_everything
+from aufleet.training.epoch import train_epoch
+from aufleet.training.evaluation import Predictions, evaluate
+from aufleet.training.fold_data import Loader
+from aufleet.training.metrics import Score
+from aufleet.training.ranks import Ranks
+from aufleet.training.results import EpochReport, Report, TrialResult, best_report
+
+Files = Mapping[str, Mapping[str, Tensor]]
+Reports = tuple[EpochReport, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What a trial works with."""
+
+    config: TrialConfig
+    ranks: Ranks
+    units: tuple[int, ...] | None
+    train: Loader
+    validation: Loader
+    checkpoints: Checkpoints
+    report: Report
+
+
+def run_epochs(trial: Trial, *, engine: Engine, resumed: Checkpoint | None) -> TrialResult:
+    """Train, validate, save and report, epoch by epoch, until the last or until told to stop."""
+    reports = resumed.reports if resumed else ()
+    constant = resumed.constant if resumed else {}
+    for epoch in range(len(reports) + 1, trial.config.epochs + 1):
+        predictions, score, report = _run_epoch(trial, engine=engine, epoch=epoch)
+        reports, constant = (*reports, report), score.constant
+        files = {
+            MODEL: engine.weights(),
+            OPTIMIZER: engine.optimizer_state(),
+            VALIDATION: predictions.tensors,
+        }
+        publish = partial(_publish, trial, files, reports, constant)
+        if not trial.ranks.from_first(publish):
+            break
+    return conclude(reports, constant, checkpoints=trial.checkpoints, ranks=trial.ranks)
+
+
+def conclude(
+    reports: Reports, constant: Mapping[str, float], *, checkpoints: Checkpoints, ranks: Ranks
+) -> TrialResult:
+    """Return the result of a trial with these epochs."""
+    best = best_report(reports).epoch
+    checkpoint = ranks.from_first(lambda: checkpoints.key_of(best))
+    return TrialResult.of(reports, constant=constant, checkpoint=checkpoint)
+
+
+def _run_epoch(
+    trial: Trial, *, engine: Engine, epoch: int
+) -> tuple[Predictions, Score, EpochReport]:
+    config, started = trial.config, time.perf_counter()
+    learning_rate = config.learning_rate * config.decay ** ((epoch - 1) // config.decay_epochs)
+    engine.set_learning_rate(learning_rate)
+    # Seeded anew, so that a resumed epoch needs no saved state of any generator.
+    seed_everything(config.seed, epoch, trial.ranks.rank)
+    train_loss = train_epoch(engine, trial.train, epoch=epoch, ranks=trial.ranks)
+    trained = time.perf_counter()
+    engine.average_statistics()
+    predictions = evaluate(engine.predict, trial.validation, ranks=trial.ranks)
+    score = predictions.score(trial.units)
+    if not math.isfinite(score.loss):
+        raise NonFiniteLossError(f"the validation loss of epoch {epoch} is {score.loss}")
+    report = EpochReport(
+        epoch=epoch,
+        score=score.macro_f1,
+        loss=score.loss,
+        train_loss=train_loss,
+        per_label=score.per_label,
+        landmark_error=predictions.mean_landmark_error,
+        accuracy=score.accuracy,
+        kappa=score.kappa,
+        seconds=time.perf_counter() - started,
+        frames_per_s=trial.train.num_frames / (trained - started),
+        learning_rate=learning_rate,
+    )
+    return predictions, score, report
+
+
+def _publish(trial: Trial, files: Files, reports: Reports, constant: Mapping[str, float]) -> bool:
+    """Save first, then tell: a report stands for what can no longer be lost."""
+    trial.checkpoints.write(files=files, constant=constant, reports=reports)
+    return trial.report(reports[-1])

@@ -1,0 +1,239 @@
+"""The experiment file: what is searched, on which data, with which machines.
+
+    name: bp4d-search
+    task: au                      # or palsy
+    dataset: s3://bucket/prefix/datasets/bp4d/1
+    models: [algrnet, mgrrnet]
+    folds: [1, 2, 3]
+    fixed: {epochs: 20, batch: 16}
+    search: {learning_rate: {log_uniform: [0.001, 0.1]}, adaptive: {choice: [true, false]}}
+    sampler: {kind: random, configurations: 32, seed: 0}
+    resources: {ranks: 1, cpus_per_rank: 2, gpus_per_rank: 1}
+
+A key under `fixed` or `search` is a field of `TrialConfig`, or an architecture option of at least
+one of the models; a model that has no such option goes without it.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from aufleet.domain.folds import NUM_FOLDS
+from aufleet.errors import ConfigError
+from aufleet.training.config import TrialConfig, option_names
+
+OWN_SETTINGS = ("model", "task", "dataset", "fold", "options", "shuffle_labels")
+"""Fields of a trial that the experiment decides by keys of its own."""
+
+Bounds = tuple[float, float]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Range(_Strict):
+    """The values that one hyperparameter may take: exactly one of these keys."""
+
+    log_uniform: Bounds | None = None
+    """Any number between two positive ones, each order of magnitude equally likely."""
+    uniform: Bounds | None = None
+    """Any number between two."""
+    choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
+    """One of these; the only one that a grid can walk through."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Range":
+        given = self.model_fields_set
+        if len(given) != 1:
+            raise ValueError("give exactly one of log_uniform, uniform and choice")
+        bounds = self.log_uniform or self.uniform
+        if bounds and not bounds[0] < bounds[1]:
+            raise ValueError("the first bound must be below the second")
+        if self.log_uniform and self.log_uniform[0] <= 0:
+            raise ValueError("the bounds of log_uniform must be positive")
+        return self
+
+
+class SamplerSettings(_Strict):
+    """How configurations are drawn from the ranges, for each model on its own."""
+
+    kind: Literal["grid", "random", "optuna"] = "grid"
+    """Every combination of the choices; independent draws; or Optuna's TPE."""
+    configurations: Annotated[int, Field(ge=1)] | None = None
+    """How many to draw for each model; a grid has as many as it has."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Decides the draws."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "SamplerSettings":
+        if (self.kind == "grid") == (self.configurations is not None):
+            raise ValueError("`configurations` is for random and optuna, which need it")
+        return self
+
+
+class EarlyStoppingSettings(_Strict):
+    """When a configuration is given up."""
+
+    kind: Literal["none"] = "none"
+    """Only "none" so far: every configuration runs all its folds and epochs."""
+
+
+class Resources(_Strict):
+    """What one trial occupies."""
+
+    ranks: Annotated[int, Field(ge=1)] = 1
+    """Processes that train one trial together."""
+    cpus_per_rank: Annotated[int, Field(ge=1)] = 1
+    """CPUs, and threads, of each."""
+    gpus_per_rank: Annotated[float, Field(ge=0)] = 0
+    """GPUs of each."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Resources":
+        if self.gpus_per_rank % 1 and (self.ranks > 1 or self.gpus_per_rank > 1):
+            raise ValueError("a fraction of a GPU is for one rank only")
+        return self
+
+
+class Experiment(_Strict):
+    """A whole search."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+    """Names the results, and the model that is promoted from them."""
+    task: Literal["au", "palsy"]
+    """Action units, or grades of facial palsy."""
+    dataset: str
+    """URI of the data set, or "name/version" of one below the root."""
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of the catalog."""
+    folds: Annotated[tuple[int, ...], Field(min_length=1)] = tuple(range(1, NUM_FOLDS + 1))
+    """Every configuration is trained on each of these."""
+    fixed: dict[str, Any] = {}
+    """Settings of every trial."""
+    search: dict[str, Range] = {}
+    """Settings that differ between configurations."""
+    sampler: SamplerSettings = SamplerSettings()
+    early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
+    resources: Resources = Resources()
+    shuffle_labels: bool = False
+    """Train on shuffled labels: the check that scores come from the faces."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Experiment":
+        for name, values in (("models", self.models), ("folds", self.folds)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} holds a value twice")
+        if unknown := set(self.folds) - set(range(1, NUM_FOLDS + 1)):
+            raise ValueError(f"there is no fold {min(unknown)}; folds are 1 to {NUM_FOLDS}")
+        if twice := sorted(set(self.fixed) & set(self.search)):
+            raise ValueError(f"{twice[0]} stands under fixed and under search")
+        for key, one in self.search.items():
+            if self.sampler.kind == "grid" and one.choice is None:
+                raise ValueError(f"a grid needs a choice for {key}; use the random sampler")
+        return self
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must not change when an experiment is continued; more configurations may."""
+        return self.model_dump(mode="json", exclude={"sampler": {"configurations"}})
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Return the experiment that a file describes.
+
+    Raises:
+        ConfigError: The file is missing or no YAML, or a key or value is wrong; names the file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", "name an experiment file") from None
+    return parse_experiment(text, source=str(path))
+
+
+def parse_experiment(text: str, *, source: str) -> Experiment:
+    """Return the experiment of a YAML text; `source` stands at the start of each error.
+
+    Raises:
+        ConfigError: A key or a value is wrong; the nearest known key is named.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{source} holds no settings", "see `aufleet tune --help`")
+    _refuse_what_is_to_come(content, source=source)
+    try:
+        experiment = Experiment.model_validate(content)
+    except ValidationError as error:
+        raise _first_problem(error, content=content, source=source) from None
+    _check_settings(experiment, source=source)
+    return experiment
+
+
+def _refuse_what_is_to_come(content: Mapping[str, Any], *, source: str) -> None:
+    """Refuse, in words of their own, keys of the file's shape that no code stands behind yet."""
+    stopping = content.get("early_stopping")
+    kind = stopping.get("kind") if isinstance(stopping, dict) else None
+    if kind in ("asha", "median", "pbt"):
+        raise ConfigError(
+            f"{source}: early_stopping.kind {kind!r} does not exist yet", "write {kind: none}"
+        )
+    if "budget" in content:
+        raise ConfigError(f"{source}: budgets do not exist yet", "leave budget out")
+
+
+def _first_problem(error: ValidationError, *, content: Any, source: str) -> ConfigError:  # noqa: ANN401
+    """Return the problem to mend first: a misspelt key also makes the right one missing."""
+    problems = error.errors()
+    problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
+    where = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        model = _model_at(problem["loc"][:-1])
+        return _unknown_key(where, str(problem["loc"][-1]), known=model.model_fields, source=source)
+    message = problem["msg"].removeprefix("Value error, ")
+    return ConfigError(f"{source}: {where}" if where else source, message)
+
+
+def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
+    """Return the model whose keys stand at a place of the file."""
+    inner: dict[str, type[BaseModel]] = {
+        "search": Range,
+        "sampler": SamplerSettings,
+        "early_stopping": EarlyStoppingSettings,
+        "resources": Resources,
+    }
+    return inner[str(location[0])] if location else Experiment
+
+
+def _check_settings(experiment: Experiment, *, source: str) -> None:
+    """Refuse keys under fixed and search that no trial of the experiment understands."""
+    known = {one.name for one in fields(TrialConfig)} - set(OWN_SETTINGS)
+    try:
+        for model in experiment.models:
+            known |= option_names(model)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error.what}", error.remedy) from None
+    for part in ("fixed", "search"):
+        settings: Mapping[str, Any] = getattr(experiment, part)
+        for key in settings:
+            if key in OWN_SETTINGS:
+                raise ConfigError(
+                    f"{source}: {part}.{key} is set for the whole experiment",
+                    "write it at the top of the file, or leave it out",
+                )
+            if key not in known:
+                raise _unknown_key(f"{part}.{key}", key, known=known, source=source)
+
+
+def _unknown_key(where: str, key: str, *, known: Collection[str], source: str) -> ConfigError:
+    nearest = get_close_matches(key, known, n=1, cutoff=0.0)
+    remedy = f"did you mean {nearest[0]!r}?" if nearest else ""
+    return ConfigError(f"{source}: unknown key {where!r}", remedy)

@@ -1,0 +1,70 @@
+"""The winner's folds, scored on the test parts: each once in the life of an experiment."""
+
+from collections import deque
+from collections.abc import Sequence
+
+from aufleet.training.results import TestScore
+from aufleet.tuning.events import SearchListener
+from aufleet.tuning.leaderboard import rank
+from aufleet.tuning.ledger import Ledger, TestRecord, TrialRecord
+
+MAX_ATTEMPTS = 2
+
+
+class FinalScores:
+    """Hands out the winner's checkpoints that are not scored yet, and writes down their scores."""
+
+    def __init__(self, ledger: Ledger, *, folds: Sequence[int], listener: SearchListener) -> None:
+        """Prepare; who wins is asked when the first checkpoint is.
+
+        Args:
+            ledger: Knows the trials, and keeps the scores.
+            folds: All folds of the experiment.
+            listener: Hears of it.
+        """
+        self._ledger, self._folds, self._listener = ledger, folds, listener
+        self._waiting: deque[tuple[TrialRecord, int]] | None = None
+        self.errors: list[str] = []
+        """Why a checkpoint could not be scored."""
+
+    def next(self) -> tuple[TrialRecord, int] | None:
+        """Return the next trial to score and the number of the attempt, or None."""
+        if self._waiting is None:
+            self._waiting = deque((record, 1) for record in self._find())
+            self._listener.test_started(num_folds=len(self._waiting))
+        return self._waiting.popleft() if self._waiting else None
+
+    def add(self, record: TrialRecord, score: TestScore) -> None:
+        """Write down a score."""
+        test = TestRecord(
+            model=record.model,
+            config_id=record.config_id,
+            fold=record.fold,
+            score=score.score,
+            per_label=dict(score.per_label),
+            constant=dict(score.constant),
+            num_frames=score.num_frames,
+        )
+        self._ledger.add_test(test)
+        self._listener.test_ended(test)
+
+    def add_error(self, record: TrialRecord, *, attempt: int, reason: str, final: bool) -> None:
+        """Let a checkpoint be scored again, or remember why it cannot be."""
+        if final or attempt >= MAX_ATTEMPTS:
+            self.errors.append(f"{record.trial_id}: {reason}")
+        elif self._waiting is not None:
+            self._waiting.append((record, attempt + 1))
+
+    def _find(self) -> list[TrialRecord]:
+        trials = self._ledger.trials()
+        winner = rank(trials, experiment="", folds=self._folds).winner
+        if winner is None:
+            return []
+        scored = {one.fold for one in self._ledger.tests() if one.config_id == winner.config_id}
+        return [
+            one
+            for one in trials
+            if one.config_id == winner.config_id
+            and one.status == "finished"
+            and one.fold not in scored
+        ]

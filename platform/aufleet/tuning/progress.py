@@ -1,0 +1,183 @@
+"""The live view of a search: a bar per running trial, what is done, the best so far, time left."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from aufleet.training.config import TrialConfig
+from aufleet.training.results import EpochReport
+from aufleet.tuning.events import SearchListener
+from aufleet.tuning.grid import id_of
+from aufleet.tuning.ledger import TestRecord, TrialRecord
+
+
+def show_progress(console: Console, *, quiet: bool = False) -> SearchListener:
+    """Return a live view where the console is a terminal, else one that writes plain lines."""
+    if console.is_terminal and not quiet:
+        return LiveProgress(console)
+    return LineProgress((lambda line: None) if quiet else console.print)
+
+
+class _Tally:
+    """Counts what both views show."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now, self._started = now, now()
+        self.num_trials = self.num_before = self.num_ended = 0
+        self._scores: dict[str, list[float]] = {}
+
+    def start(self, num_trials: int, *, ended: Sequence[TrialRecord]) -> None:
+        over = {one.trial_id: one for one in ended if one.status != "crashed"}
+        self.num_trials, self.num_before, self._started = num_trials, len(over), self._now()
+        for one in over.values():
+            self._note(one)
+
+    def end(self, record: TrialRecord) -> None:
+        if record.status != "crashed":
+            self.num_ended += 1
+            self._note(record)
+
+    @property
+    def done(self) -> int:
+        """Trials that are over, in this run or an earlier one."""
+        return self.num_before + self.num_ended
+
+    @property
+    def best(self) -> str:
+        """The best mean so far of the folds that are known."""
+        if not self._scores:
+            return "none yet"
+        name, scores = max(self._scores.items(), key=lambda item: sum(item[1]) / len(item[1]))
+        plural = "fold" if len(scores) == 1 else "folds"
+        return f"F1 {sum(scores) / len(scores):.3f} {name} ({len(scores)} {plural})"
+
+    @property
+    def left(self) -> str:
+        """The time left, if the other trials go as those of this run went."""
+        if not self.num_ended:
+            return "?"
+        per_trial = (self._now() - self._started) / self.num_ended
+        seconds = round(per_trial * max(0, self.num_trials - self.done))
+        return f"{seconds // 60}:{seconds % 60:02d}"
+
+    @property
+    def line(self) -> str:
+        """Everything in one line."""
+        return f"{self.done}/{self.num_trials} trials, best {self.best}, left {self.left}"
+
+    def _note(self, record: TrialRecord) -> None:
+        if record.score is not None:
+            name = f"{record.model} {record.config_id}"
+            self._scores.setdefault(name, []).append(record.score)
+
+
+class LineProgress:
+    """Writes a line when a trial ends, for logs and pipes."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        """Write through a function."""
+        self._write, self._tally = write, _Tally()
+
+    def search_started(self, *, num_trials: int, ended: Sequence[TrialRecord]) -> None:
+        """Say how much there is to do."""
+        self._tally.start(num_trials, ended=ended)
+        before = f", {self._tally.num_before} ended before" if self._tally.num_before else ""
+        self._write(f"{num_trials} trials{before}")
+
+    def trial_started(self, trial: TrialConfig) -> None:
+        """Say which trial runs."""
+        self._write(f"{id_of(trial)} started")
+
+    def epoch_ended(self, trial: TrialConfig, report: EpochReport) -> None:
+        """Say nothing: a log needs no line per epoch."""
+
+    def trial_ended(self, trial: TrialConfig, record: TrialRecord) -> None:
+        """Say how a trial ended."""
+        self._tally.end(record)
+        self._write(f"{id_of(trial)} {_ending(record)}; {self._tally.line}")
+
+    def test_started(self, *, num_folds: int) -> None:
+        """Say that the winner is scored."""
+        if num_folds:
+            self._write(f"scoring the winner on the test part of {num_folds} folds")
+
+    def test_ended(self, record: TestRecord) -> None:
+        """Say how the winner did."""
+        self._write(f"test part {record.fold}: F1 {record.score:.3f}")
+
+    def search_ended(self) -> None:
+        """Say nothing: the leaderboard follows."""
+
+
+class LiveProgress:
+    """Bars that move, for terminals."""
+
+    def __init__(self, console: Console) -> None:
+        """Draw on a console."""
+        self._tally = _Tally()
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._running: dict[str, TaskID] = {}
+        self._total: TaskID | None = None
+        self._tests: TaskID | None = None
+
+    def search_started(self, *, num_trials: int, ended: Sequence[TrialRecord]) -> None:
+        """Draw the first bar."""
+        self._tally.start(num_trials, ended=ended)
+        self._total = self._bars.add_task("[bold]trials", total=num_trials, note="")
+        self._draw_total()
+        self._bars.start()
+
+    def trial_started(self, trial: TrialConfig) -> None:
+        """Add a bar."""
+        name = f"{trial.model} {trial.config_id} fold {trial.fold}"
+        self._running[id_of(trial)] = self._bars.add_task(name, total=trial.epochs, note="starting")
+
+    def epoch_ended(self, trial: TrialConfig, report: EpochReport) -> None:
+        """Move a bar."""
+        if (bar := self._running.get(id_of(trial))) is not None:
+            note = f"epochs, F1 {report.score:.3f}, {report.frames_per_s:.0f} frames/s"
+            self._bars.update(bar, completed=report.epoch, note=note)
+
+    def trial_ended(self, trial: TrialConfig, record: TrialRecord) -> None:
+        """Replace a bar by a line."""
+        if (bar := self._running.pop(id_of(trial), None)) is not None:
+            self._bars.remove_task(bar)
+        self._tally.end(record)
+        self._bars.console.print(f"  {id_of(trial)} {_ending(record)}")
+        self._draw_total()
+
+    def test_started(self, *, num_folds: int) -> None:
+        """Draw the last bar."""
+        if num_folds:
+            self._tests = self._bars.add_task("winner on test parts", total=num_folds, note="")
+
+    def test_ended(self, record: TestRecord) -> None:
+        """Move the last bar."""
+        if self._tests is not None:
+            self._bars.advance(self._tests)
+
+    def search_ended(self) -> None:
+        """Remove the bars."""
+        self._bars.stop()
+
+    def _draw_total(self) -> None:
+        if self._total is not None:
+            note = f"best {self._tally.best}, left {self._tally.left}"
+            self._bars.update(self._total, completed=self._tally.done, note=note)
+
+
+def _ending(record: TrialRecord) -> str:
+    if record.score is not None:
+        return f"F1 {record.score:.3f} at epoch {record.best_epoch} in {record.seconds:.0f} s"
+    again = "; it will be tried again" if record.status == "crashed" else ""
+    return f"{record.status}: {record.reason}{again}"

@@ -1,0 +1,64 @@
+"""Tune's scheduler, as thin as it can be: stop a fold whose configuration was given up.
+
+A fold is stopped at its own next report. Stopping siblings through Tune's controller hangs: it
+neither unstages a pending trial nor lowers its count of cached actors.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import cloudpickle
+from ray.exceptions import RayTaskError
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from aufleet.errors import AufleetError
+from aufleet.tuning.searcher import FoldSearcher
+
+if TYPE_CHECKING:
+    from ray.tune.execution.tune_controller import TuneController
+
+
+class FoldScheduler(FIFOScheduler):
+    """First in, first out; the searcher decides what comes in."""
+
+    def __init__(self, searcher: FoldSearcher) -> None:
+        """Ask this searcher which configurations live."""
+        super().__init__()
+        self._searcher = searcher
+
+    def on_trial_result(
+        self, tune_controller: "TuneController", trial: Trial, result: dict[str, Any]
+    ) -> str:
+        """Return STOP for a fold of a configuration that was given up."""
+        if self._searcher.is_condemned(trial.trial_id):
+            return TrialScheduler.STOP
+        return TrialScheduler.CONTINUE
+
+    def on_trial_error(self, tune_controller: "TuneController", trial: Trial) -> None:
+        """Tell the searcher the reason, which Tune keeps to itself; called just before it."""
+        reason, final = explain(_error_of(trial))
+        self._searcher.note_error(trial.trial_id, reason=reason, final=final)
+
+
+def _error_of(trial: Trial) -> Exception | None:
+    """Return what ended a trial; Tune keeps it in a file that it uploads only later."""
+    path = trial.pickled_error_file
+    if path is None or not Path(path).exists():
+        return None
+    return cloudpickle.loads(Path(path).read_bytes())
+
+
+def explain(error: Exception | None) -> tuple[str, bool]:
+    """Return one sentence, and whether another attempt would end the same way.
+
+    Errors of our own tree are decided by settings and data; a dead process or anything else may
+    go well the next time.
+    """
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    if cause is None:
+        return "the process ended without a word", False
+    text = str(cause).strip() or type(cause).__name__
+    if isinstance(cause, AufleetError):
+        return text, True
+    return f"{type(cause).__name__}: {text.splitlines()[0]}", False

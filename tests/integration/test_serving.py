@@ -1,0 +1,432 @@
+"""The service as a user starts it: `aufleet serve`, real networks, real Ray, TLS and tokens.
+
+One service for the whole file; the last test stops it.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import grpc
+import numpy as np
+import pytest
+import skimage.data
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from aufleet.api.v1 import face_analysis_service_pb2 as messages
+from aufleet.api.v1 import face_pb2
+from aufleet.api.v1.face_analysis_service_pb2_grpc import FaceAnalysisServiceStub
+from aufleet.registry import Card, Versions
+from aufleet.registry.card import Architecture, DatasetReference
+from aufleet.registry.package import pack_members, write_package
+from aufleet.serving.tokens import ANALYZE, READ_MODELS, TokenFile
+from aufleet.storage import open_store, sha256_of
+from aufleet_models import build_model
+
+pytestmark = pytest.mark.ray
+
+UNITS = (1, 12)
+START_TIMEOUT_S = 240
+STOP_TIMEOUT_S = 30
+SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+class Service:
+    """A running `aufleet serve` and a caller's view of it."""
+
+    def __init__(self, home, process):
+        self.home, self.process = home, process
+        self.ready_file = home / "serve.json"
+
+    def await_ready(self):
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.ready_file.exists():
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.1)
+        ready = json.loads(self.ready_file.read_text())
+        self.target = ready["target"]
+        self.roots = Path(ready["ca_file"]).read_bytes()
+        self.token = Path(ready["token_file"]).read_text().strip()
+        self.channel = grpc.secure_channel(self.target, grpc.ssl_channel_credentials(self.roots))
+        self.faces = FaceAnalysisServiceStub(self.channel)
+
+    @property
+    def output(self):
+        return (self.home / "output").read_text()
+
+    def metadata(self, token=None):
+        return (("authorization", f"Bearer {token or self.token}"),)
+
+    def detect(self, *frames, **fields):
+        request = messages.DetectActionUnitsRequest(frames=frames, **fields)
+        return self.faces.DetectActionUnits(request, metadata=self.metadata(), timeout=30)
+
+    def create_token(self, name, *scopes):
+        return TokenFile(self.home / "tokens.json").create(name, scopes=scopes, expires_days=1)
+
+    def processes(self):
+        """Return the commands of all processes that the service has started, and its own."""
+        mark = f"AUFLEET_HOME={self.home}".encode()
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append((folder / "cmdline").read_bytes())
+            except OSError:
+                continue
+        return [command for command in found if command]
+
+
+def publish(name, network, *, task, root, registry):
+    """Put an untrained network into the store and the registry, as a champion."""
+    weights = pack_members({"fold1": network.state_dict()})
+    card = Card(
+        name=name,
+        task=task,
+        kind="best-fold",
+        architecture=Architecture(
+            name=network.config["name"],
+            options={key: each for key, each in network.config.items() if key != "name"},
+        ),
+        members=("fold1",),
+        units=UNITS if task == "au" else (),
+        grades=() if task == "au" else ("normal", "low", "medium", "high"),
+        frame_size=176,
+        thresholds=dict.fromkeys(("AU1", "AU12"), 0.5) if task == "au" else {},
+        temperature=1.0,
+        scores=(),
+        dataset=DatasetReference(uri="none", manifest_sha256="0" * 64),
+        code_version="0",
+        trials=(),
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        weights_sha256=sha256_of(weights),
+        weights_size_bytes=len(weights),
+    )
+    version = registry.register(card, package_uri=write_package(card, weights, root=root))
+    registry.set_alias(name, version=version.version, alias="champion")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    home = tmp_path_factory.mktemp("serving")
+    registry = Versions(f"sqlite:///{home / 'mlflow.db'}")
+    root = open_store(str(home / "root"))
+    units = build_model("algrnet", task="au", units=list(UNITS), width=0.25)
+    grades = build_model("resnet18", task="palsy", width=0.125)
+    publish("faces", units, task="au", root=root, registry=registry)
+    publish("palsy", grades, task="palsy", root=root, registry=registry)
+    with (home / "output").open("wb") as output:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "aufleet.cli", "serve", "--model", "faces"),
+                *("--model", "palsy@champion", "--ready-file", str(home / "serve.json")),
+            ],
+            env={**os.environ, "AUFLEET_HOME": str(home), "AUFLEET_ROOT": str(home / "root")},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    running = Service(home, process)
+    try:
+        running.await_ready()
+        yield running
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(STOP_TIMEOUT_S)
+
+
+@pytest.fixture
+def lives_on(service):
+    """After the test the service still answers."""
+    yield service
+    models = service.faces.ListModels(messages.ListModelsRequest(), metadata=service.metadata())
+    assert [(model.name, model.ready) for model in models.models] == [
+        ("faces", True),
+        ("palsy", True),
+    ]
+
+
+def encode(frame, kind=".png"):
+    return cv2.imencode(kind, frame)[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def astronaut():
+    return encode(cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR), ".jpg")
+
+
+def failure_of(call):
+    with pytest.raises(grpc.RpcError) as error:
+        call()
+    assert "\n" not in error.value.details()
+    assert "Traceback" not in str(error.value.trailing_metadata())
+    return error.value.code().name, error.value.details()
+
+
+def test_a_real_photo_is_answered(lives_on, astronaut):
+    response = lives_on.detect(face_pb2.Frame(encoded=astronaut, id="astronaut"))
+    assert (response.model, response.version) == ("faces", "1")
+    assert response.research_use_only
+    assert response.request_id
+    assert {*response.timings_ms} == {"decode", "find_face", "align", "network", "total"}
+    frame = response.frames[0]
+    assert (frame.id, frame.status) == ("astronaut", face_pb2.FRAME_STATUS_OK)
+    (face,) = frame.faces
+    box = (face.box.x, face.box.y, face.box.width, face.box.height)
+    np.testing.assert_allclose(box, (180, 72, 90, 106), atol=12)
+    assert len(face.landmarks) == 49
+    assert [unit.unit for unit in face.units] == list(UNITS)
+    assert all(unit.active == (unit.probability >= unit.threshold) for unit in face.units)
+
+
+def test_an_aligned_frame_is_answered(lives_on):
+    response = lives_on.detect(face_pb2.Frame(aligned=encode(np.full((200, 200, 3), 99, "u1"))))
+    assert response.frames[0].status == face_pb2.FRAME_STATUS_OK
+    assert {*response.timings_ms} == {"network", "total"}
+
+
+def test_a_palsy_is_graded_over_several_frames(lives_on, astronaut):
+    frame = face_pb2.Frame(encoded=astronaut)
+    request = messages.GradePalsyRequest(frames=[frame, face_pb2.Frame(encoded=b"no"), frame])
+    response = lives_on.faces.GradePalsy(request, metadata=lives_on.metadata(), timeout=30)
+    assert response.model == "palsy"
+    assert [each.status for each in response.frames] == [1, 3, 1]
+    assert response.num_frames_used == 2
+    probabilities = response.frames[0].faces[0].palsy.probabilities
+    total = sum(getattr(probabilities, each) for each in ("normal", "low", "medium", "high"))
+    assert total == pytest.approx(1.0, abs=1e-5)
+    # Without a trained head there is no such field.
+    assert not response.frames[0].faces[0].palsy.HasField("side")
+    assert response.pooled.grade == response.frames[0].faces[0].palsy.grade
+
+
+def test_many_callers_at_once_are_all_answered(lives_on, astronaut):
+    request = messages.DetectActionUnitsRequest(frames=[face_pb2.Frame(encoded=astronaut)])
+    calls = [
+        lives_on.faces.DetectActionUnits.future(request, metadata=lives_on.metadata(), timeout=60)
+        for _ in range(24)
+    ]
+    scores = {call.result().frames[0].faces[0].units[0].probability for call in calls}
+    # Whatever the batch, a face has one answer.
+    assert max(scores) - min(scores) < 1e-4
+
+
+BAD_FRAMES = {
+    "not an image": (b"this is no picture", "the bytes are not a picture"),
+    "empty": (b"", "the picture is empty"),
+    "half a picture": (encode(np.zeros((90, 90, 3), "u1"))[:60], "cannot be decoded"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FRAMES)
+def test_bytes_that_are_no_picture_are_an_invalid_argument(lives_on, name):
+    encoded, words = BAD_FRAMES[name]
+    code, details = failure_of(lambda: lives_on.detect(face_pb2.Frame(encoded=encoded)))
+    assert code == "INVALID_ARGUMENT"
+    assert details.startswith("frames[0].encoded: ")
+    assert words in details
+
+
+def test_fifty_megapixels_are_an_invalid_argument(lives_on):
+    bomb = encode(np.zeros((5_000, 10_000), "u1"))
+    assert len(bomb) < 200_000
+    code, details = failure_of(lambda: lives_on.detect(face_pb2.Frame(encoded=bomb)))
+    assert code == "INVALID_ARGUMENT"
+    assert details.startswith("frames[0].encoded: the picture has 10000 x 5000 pixels")
+
+
+def test_a_request_without_a_frame_is_an_invalid_argument(lives_on):
+    code, details = failure_of(lives_on.detect)
+    assert code == "INVALID_ARGUMENT"
+    assert details.startswith("frames: ")
+
+
+def test_a_picture_without_a_face_is_an_answer(lives_on):
+    response = lives_on.detect(face_pb2.Frame(encoded=encode(np.full((300, 400, 3), 80, "u1"))))
+    assert response.frames[0].status == face_pb2.FRAME_STATUS_NO_FACE
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"model": "nobody"}, "NOT_FOUND"),
+        ({"model": "faces", "version": "99"}, "NOT_FOUND"),
+        ({"model": "palsy"}, "FAILED_PRECONDITION"),
+    ],
+)
+def test_a_model_that_cannot_answer_is_named(lives_on, astronaut, fields, code):
+    frame = face_pb2.Frame(encoded=astronaut)
+    found, details = failure_of(lambda: lives_on.detect(frame, **fields))
+    assert found == code
+    assert "faces:1 (action units), palsy:1 (palsy grades)" in details
+
+
+def test_no_token_a_wrong_one_and_one_without_the_scope_are_refused(lives_on, astronaut):
+    request = messages.DetectActionUnitsRequest(frames=[face_pb2.Frame(encoded=astronaut)])
+    detect = lives_on.faces.DetectActionUnits
+    assert failure_of(lambda: detect(request))[0] == "UNAUTHENTICATED"
+    wrong = lives_on.metadata("auf_0123456789ab_" + "x" * 43)
+    assert failure_of(lambda: detect(request, metadata=wrong))[0] == "UNAUTHENTICATED"
+    reader = lives_on.metadata(lives_on.create_token("reader", READ_MODELS))
+    code, details = failure_of(lambda: detect(request, metadata=reader))
+    assert (code, ANALYZE in details) == ("PERMISSION_DENIED", True)
+
+
+def test_a_token_works_at_once_and_is_revoked_at_once(lives_on):
+    token = lives_on.create_token("guest", READ_MODELS)
+    list_models = lives_on.faces.ListModels
+    request, metadata = messages.ListModelsRequest(), lives_on.metadata(token)
+    assert list_models(request, metadata=metadata).models
+    TokenFile(lives_on.home / "tokens.json").revoke("guest")
+    assert failure_of(lambda: list_models(request, metadata=metadata))[0] == "UNAUTHENTICATED"
+
+
+def test_health_needs_no_token(lives_on):
+    stub = health_pb2_grpc.HealthStub(lives_on.channel)
+    for name in ("", "faces", "faces:1", "palsy", "palsy:1"):
+        request = health_pb2.HealthCheckRequest(service=name)
+        assert stub.Check(request, timeout=5).status == SERVING
+    unknown = health_pb2.HealthCheckRequest(service="nobody")
+    assert failure_of(lambda: stub.Check(unknown, timeout=5))[0] == "NOT_FOUND"
+    watch = stub.Watch(health_pb2.HealthCheckRequest(service="faces"), timeout=5)
+    assert next(watch).status == SERVING
+    watch.cancel()
+
+
+@pytest.mark.parametrize(("name", "code"), [("faces", 0), ("nobody", 1)])
+def test_the_health_verb_is_a_probe(lives_on, name, code):
+    done = subprocess.run(
+        [sys.executable, "-m", "aufleet.cli", "health", lives_on.target, "--service", name],
+        env={**os.environ, "AUFLEET_HOME": str(lives_on.home)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+
+
+def test_reflection_needs_a_token_and_lists_the_services(lives_on):
+    reflect = reflection_pb2_grpc.ServerReflectionStub(lives_on.channel).ServerReflectionInfo
+    question = reflection_pb2.ServerReflectionRequest(list_services="")
+    assert failure_of(lambda: next(reflect(iter([question]))))[0] == "UNAUTHENTICATED"
+    answer = next(reflect(iter([question]), metadata=lives_on.metadata()))
+    assert {service.name for service in answer.list_services_response.service} == {
+        "aufleet.api.v1.FaceAnalysisService",
+        "inference.GRPCInferenceService",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+
+
+def test_without_tls_or_with_another_authority_there_is_no_answer(lives_on, tmp_path):
+    from aufleet.serving.tls import own_certificates
+
+    other = own_certificates(tmp_path).ca_file.read_bytes()
+    request = health_pb2.HealthCheckRequest()
+    with grpc.insecure_channel(lives_on.target) as plain:
+        check = health_pb2_grpc.HealthStub(plain).Check
+        assert failure_of(lambda: check(request, timeout=5))[0] == "UNAVAILABLE"
+    with grpc.secure_channel(lives_on.target, grpc.ssl_channel_credentials(other)) as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        assert failure_of(lambda: check(request, timeout=5))[0] == "UNAVAILABLE"
+
+
+TRITON_CLIENT = """
+import sys
+import numpy as np
+from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
+
+target, token, ca_file, photo = sys.argv[1:]
+client = InferenceServerClient(target, ssl=True, root_certificates=ca_file)
+headers = {"authorization": f"Bearer {token}"}
+assert client.is_server_live(headers=headers)
+assert client.is_server_ready(headers=headers)
+assert client.is_model_ready("faces", headers=headers)
+assert not client.is_model_ready("nobody", headers=headers)
+metadata = client.get_model_metadata("faces", headers=headers)
+assert [each.name for each in metadata.inputs] == ["IMAGE", "FRAME"]
+
+image = InferInput("IMAGE", [2], "BYTES")
+image.set_data_from_numpy(np.array([open(photo, "rb").read(), b"no picture"], dtype=object))
+result = client.infer("faces", [image], headers=headers)
+assert result.as_numpy("PROBABILITY").shape == (2, 2)
+assert result.as_numpy("LANDMARKS").shape == (2, 49, 2)
+assert result.as_numpy("STATUS").tolist() == [1, 3]
+assert np.isfinite(result.as_numpy("PROBABILITY")[0]).all()
+
+frame = InferInput("FRAME", [3, 3, 176, 176], "FP32")
+frame.set_data_from_numpy(np.zeros((3, 3, 176, 176), np.float32))
+asked = [InferRequestedOutput("PROBABILITY")]
+result = client.infer("palsy", [frame], outputs=asked, headers=headers)
+np.testing.assert_allclose(result.as_numpy("PROBABILITY").sum(axis=1), 1, rtol=1e-5)
+assert result.as_numpy("STATUS") is None
+"""
+
+
+def test_tritonclient_is_served_unchanged(lives_on, astronaut, tmp_path):
+    # In a process of its own: its descriptors and ours have the same names.
+    (tmp_path / "photo.jpg").write_bytes(astronaut)
+    ca_file = lives_on.home / "tls" / "ca.pem"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-W", "ignore", "-c", TRITON_CLIENT),
+            *(lives_on.target, lives_on.token, str(ca_file), str(tmp_path / "photo.jpg")),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_taken_port_is_said_in_one_line(lives_on):
+    port = lives_on.target.rpartition(":")[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "aufleet.cli", "serve", "--model", "faces", "--port", port],
+        env={**os.environ, "AUFLEET_HOME": str(lives_on.home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port} (Address already in use)" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_neither_tokens_nor_pictures_are_written_anywhere(lives_on, astronaut):
+    secret = lives_on.token.rpartition("_")[2].encode()
+    files = [file for file in lives_on.home.rglob("*") if file.is_file() and file.name != "token"]
+    assert lives_on.home / "logs" / "access.log" in files
+    for file in files:
+        content = file.read_bytes()
+        assert secret not in content, file
+        assert astronaut[200:600] not in content, file
+
+
+def test_sigterm_stops_everything(service):
+    host, _, port = service.target.rpartition(":")
+    assert service.processes()
+    service.channel.close()
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(STOP_TIMEOUT_S) == 0, service.output
+    assert not service.ready_file.exists()
+    with socket.socket() as probe:
+        assert probe.connect_ex((host, int(port))) != 0
+    deadline = time.monotonic() + 10
+    while service.processes() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert service.processes() == []
+    assert "Traceback" not in service.output
+    assert "rror" not in service.output

@@ -1,0 +1,159 @@
+"""`aufleet tune`, `leaderboard` and `promote` as a person or a program calls them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from pathlib import Path
+
+import pytest
+import torch
+
+from aufleet.registry.package import load_package
+
+pytestmark = [pytest.mark.ray, pytest.mark.s3]
+
+COMMAND = [sys.executable, "-m", "aufleet.cli"]
+EXPERIMENT = """
+name: {name}
+task: {task}
+dataset: {name}/1
+models: [algrnet]
+folds: {folds}
+fixed: {{width: 0.0625, epochs: {epochs}, batch: 8}}
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(s3_server, tmp_path_factory) -> dict[str, str]:
+    """A fresh root in a real S3 server, and a state folder of its own."""
+    return {
+        **os.environ,
+        "AUFLEET_ROOT": f"{s3_server.root}/{uuid.uuid4().hex}",
+        "AUFLEET_HOME": str(tmp_path_factory.mktemp("home")),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def aufleet(*arguments, environment) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def answer(*arguments, environment):
+    done = aufleet(*arguments, "--json", environment=environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def write_experiment(folder: Path, *, name, task="au", folds="[1, 2]", epochs=1) -> str:
+    file = folder / f"{name}.yaml"
+    file.write_text(EXPERIMENT.format(name=name, task=task, folds=folds, epochs=epochs))
+    return str(file)
+
+
+def synthesise(name, task, *, environment) -> None:
+    units = ("--units", "AU1,AU12") if task == "au" else ()
+    size = ("--subjects", "6", "--frames", "4")
+    answer("data", "synth", "--name", name, "--task", task, *size, *units, environment=environment)
+
+
+@pytest.mark.parametrize("task", ["au", "palsy"])
+def test_from_an_experiment_file_to_a_model_version(task, environment, tmp_path, monkeypatch):
+    synthesise(task, task, environment=environment)
+    file = write_experiment(tmp_path, name=task, task=task)
+
+    rows = answer("tune", file, environment=environment)
+
+    assert [(row["model"], row["status"]) for row in rows] == [("algrnet", "finished")]
+    assert set(rows[0]["folds"]) == set(rows[0]["test"]["folds"]) == {"1", "2"}
+    assert answer("leaderboard", task, environment=environment) == rows
+    shown = aufleet("leaderboard", task, environment=environment).stdout
+    assert "mean over folds" in shown
+
+    promoted = answer("promote", task, environment=environment)
+
+    assert (promoted["name"], promoted["version"], promoted["aliases"]) == (task, "1", ["champion"])
+    assert answer("promote", task, environment=environment) == promoted
+    loaded = load_package(promoted["package"])
+    assert loaded.card.task == task
+    assert loaded.card.members == ("fold1", "fold2")
+    assert {(one.fold, one.part) for one in loaded.card.scores} == {
+        (fold, part) for fold in (1, 2) for part in ("validation", "test")
+    }
+    with torch.no_grad():
+        prediction = loaded.model(torch.zeros(1, 3, 176, 176))
+    assert prediction.probabilities.shape == (1, 2 if task == "au" else 4)
+    assert set(loaded.card.thresholds) == ({"AU1", "AU12"} if task == "au" else set())
+
+
+def test_a_plan_is_printed_without_running_anything(environment, tmp_path):
+    file = write_experiment(tmp_path, name="plan", folds="[1, 2, 3]")
+    plan = answer("tune", file, "--dry-run", environment=environment)
+    assert plan == {
+        "configurations": 1,
+        "folds": [1, 2, 3],
+        "trials": 3,
+        "resources_per_trial": {"ranks": 1, "cpus": 1, "gpus": 0},
+    }
+
+
+def test_a_misspelt_key_is_one_line_that_names_the_file(environment, tmp_path):
+    file = Path(write_experiment(tmp_path, name="wrong"))
+    file.write_text(file.read_text().replace("dataset:", "datset:"))
+    done = aufleet("tune", str(file), environment=environment)
+    assert done.returncode == 1
+    assert done.stderr.strip() == (f"error {file}: unknown key 'datset': did you mean 'dataset'?")
+
+
+def test_an_experiment_without_results_is_one_line(environment):
+    for verb in ("leaderboard", "promote"):
+        done = aufleet(verb, "nothing-here", environment=environment)
+        assert done.returncode == 1
+        assert "there is no experiment at" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_search_leaves_no_process_and_no_file(number, environment, tmp_path):
+    name = f"stopped-{number.name.lower()}"
+    synthesise(name, "au", environment=environment)
+    file = write_experiment(tmp_path, name=name, epochs=500)
+    before = set(Path("/tmp").glob("aufleet-*"))
+    running = subprocess.Popen(
+        [*COMMAND, "tune", file],
+        env=environment | {"AUFLEET_TEST_MARK": name},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    limit = threading.Timer(120, running.kill)
+    limit.start()
+    for line in running.stderr:
+        if "started" in line:
+            break
+    assert marked(name), "Ray's processes carry the mark"
+    # As a terminal does it: every process of the group hears of Ctrl-C.
+    os.killpg(running.pid, number)
+    _, rest = running.communicate(timeout=60)
+    limit.cancel()
+    assert running.returncode == 128 + number, rest
+    assert "Traceback" not in rest
+    assert marked(name) == []
+    assert set(Path("/tmp").glob("aufleet-*")) <= before
+
+
+def marked(name: str) -> list[str]:
+    """Return the processes that were started with this test's mark in their environment."""
+    found = []
+    for one in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"AUFLEET_TEST_MARK={name}".encode() in (one / "environ").read_bytes():
+                found.append((one / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:200])
+        except OSError:
+            continue
+    return found

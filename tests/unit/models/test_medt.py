@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from aufleet_models import build_model
+from aufleet_models.layers.axial import AxialAttention
+from aufleet_models.medt import MedT
+
+
+def _small() -> MedT:
+    torch.manual_seed(0)
+    model = build_model("medt", task="palsy", width=0.125, input_size=32)
+    assert isinstance(model, MedT)
+    return model
+
+
+@pytest.mark.parametrize(("size", "encoder"), [(128, 344_880), (176, 349_104), (224, 353_328)])
+def test_parameter_counts_follow_the_axis_lengths(size: int, encoder: int) -> None:
+    with torch.device("meta"):
+        model = build_model("medt", task="palsy", input_size=size)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    head = sum(parameter.numel() for parameter in model.classifier.parameters())
+    assert (total - head, total) == (encoder, encoder + 1028)
+
+
+def test_frames_are_resized_to_the_side_at_which_the_encoder_works() -> None:
+    model = _small().eval()
+    assert model.frame_size == 176
+    assert model(torch.zeros(1, 3, 176, 176)).logits.shape == (1, 4)
+
+
+def test_a_side_that_cannot_be_halved_four_times_is_refused() -> None:
+    with pytest.raises(ValueError, match="input_size is 100: a multiple of 16"):
+        build_model("medt", task="palsy", input_size=100)
+
+
+def test_gates_start_at_the_published_values() -> None:
+    for module in _small().modules():
+        if isinstance(module, AxialAttention):
+            torch.testing.assert_close(module.gates.data, torch.tensor([0.1, 0.1, 0.1, 1.0]))
+
+
+def test_frozen_gates_stay_while_the_rest_learns() -> None:
+    model = _small()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    gates = {name: p for name, p in model.named_parameters() if name.endswith("gates")}
+    batch = {"grade": torch.arange(4)}
+    frames = torch.randn(4, 3, 32, 32)
+
+    def changed(frozen: bool) -> set[str]:
+        before = {name: p.detach().clone() for name, p in model.named_parameters()}
+        model.freeze_gates(frozen=frozen)
+        optimizer.zero_grad()
+        model.loss(model(frames), batch)["total"].backward()
+        optimizer.step()
+        return {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+
+    first = changed(frozen=True)
+    assert first
+    assert not first & set(gates)
+    assert set(gates) <= changed(frozen=False)

@@ -1,0 +1,116 @@
+import asyncio
+import threading
+
+import pytest
+
+from aufleet.errors import DeadlineError, OverloadedError
+from aufleet.serving.batching import Batcher
+
+
+class Network:
+    """Doubles numbers, and remembers its batches; the first one waits until it is released."""
+
+    def __init__(self):
+        self.batches, self.released, self.began = [], threading.Event(), threading.Event()
+
+    def __call__(self, items):
+        self.batches.append(list(items))
+        self.began.set()
+        assert self.released.wait(timeout=10)
+        if "bad" in items:
+            raise ValueError("bad item")
+        return [2 * item for item in items]
+
+
+@pytest.fixture
+def network():
+    return Network()
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def submit(batcher, *items, deadline=None):
+    return [asyncio.ensure_future(batcher.submit(item, deadline=deadline)) for item in items]
+
+
+def test_what_waits_while_a_batch_runs_is_the_next_batch(network):
+    async def scenario():
+        batcher = Batcher(network, max_batch=4, max_waiting=9)
+        first = submit(batcher, 1)
+        await until(network.began.is_set)
+        others = submit(batcher, 2, 3, 4, 5, 6)
+        await asyncio.sleep(0)
+        network.released.set()
+        assert await asyncio.gather(*first, *others) == [2, 4, 6, 8, 10, 12]
+        batcher.close()
+
+    asyncio.run(scenario())
+    assert network.batches == [[1], [2, 3, 4, 5], [6]]
+
+
+def test_an_item_whose_deadline_passed_is_dropped_before_the_network(network):
+    now = [0.0]
+
+    async def scenario():
+        batcher = Batcher(network, max_batch=4, max_waiting=9, clock=lambda: now[0])
+        first = submit(batcher, 1)
+        await until(network.began.is_set)
+        late, fine = submit(batcher, 2, deadline=1.0), submit(batcher, 3, deadline=9.0)
+        await asyncio.sleep(0)
+        now[0] = 2.0
+        network.released.set()
+        assert await asyncio.gather(*first, *fine) == [2, 6]
+        with pytest.raises(DeadlineError):
+            await late[0]
+        batcher.close()
+
+    asyncio.run(scenario())
+    assert network.batches == [[1], [3]]
+
+
+def test_a_caller_that_has_gone_takes_its_item_along(network):
+    async def scenario():
+        batcher = Batcher(network, max_batch=4, max_waiting=9)
+        first = submit(batcher, 1)
+        await until(network.began.is_set)
+        gone, stays = submit(batcher, 2, 3)
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.sleep(0)
+        network.released.set()
+        assert await asyncio.gather(*first, stays) == [2, 6]
+        batcher.close()
+
+    asyncio.run(scenario())
+    assert network.batches == [[1], [3]]
+
+
+def test_an_error_reaches_its_batch_and_the_next_batch_runs(network):
+    network.released.set()
+
+    async def scenario():
+        batcher = Batcher(network, max_batch=2, max_waiting=9)
+        answers = await asyncio.gather(*submit(batcher, "bad", 1), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [ValueError, ValueError]
+        assert await batcher.submit(4) == 8
+        batcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_more_items_than_may_wait_are_sent_away_at_once(network):
+    async def scenario():
+        batcher = Batcher(network, max_batch=4, max_waiting=2)
+        first = submit(batcher, 1)
+        await until(network.began.is_set)
+        second, third, fourth = submit(batcher, 2, 3, 4)
+        with pytest.raises(OverloadedError):
+            await fourth
+        network.released.set()
+        assert await asyncio.gather(*first, second, third) == [2, 4, 6]
+        batcher.close()
+
+    asyncio.run(scenario())

@@ -1,0 +1,40 @@
+import asyncio
+
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+
+from aufleet.errors import FrameError, NotReadyError, OverloadedError
+from aufleet.serving.replicas import answer_of
+
+
+def raised(error):
+    async def scenario():
+        async def fail():
+            raise error
+
+        return await answer_of(asyncio.ensure_future(fail()))
+
+    with pytest.raises(Exception) as info:
+        asyncio.run(scenario())
+    return info.value
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (BackPressureError(9, 8), OverloadedError),
+        (ActorDiedError(), NotReadyError),
+        (DeploymentUnavailableError("aligner"), NotReadyError),
+        (FrameError("no picture"), FrameError),
+    ],
+)
+def test_rays_errors_become_ours(error, kind):
+    assert type(raised(error)) is kind
+
+
+def test_an_error_of_a_replica_is_what_it_was_and_keeps_where_it_was():
+    wrapped = RayTaskError("locate", "the remote traceback", FrameError("no picture"))
+    error = raised(wrapped.as_instanceof_cause())
+    assert type(error) is FrameError
+    assert "the remote traceback" in str(error.__cause__)
