@@ -35,8 +35,8 @@ def _painted_subjects() -> list[tuple[str, list[FrameRecord]]]:
         for frame in range(9):
             units = (frame % 2, int(rng.integers(2)))
             score = int(rng.choice([1, 2, 3, 5]))
-            picture = rng.integers(0, 60, (200, 200, 3), dtype=np.uint8)
-            picture += np.array([60 * units[0], 60 * units[1], 30 * score], dtype=np.uint8)
+            picture = rng.integers(0, 40, (200, 200, 3), dtype=np.uint8)
+            picture += np.array([150 * units[0], 150 * units[1], 40 * score], dtype=np.uint8)
             frames.append(
                 FrameRecord(
                     subject=f"S{number}",
@@ -83,7 +83,7 @@ def _last(store: Store) -> str:
 def test_a_network_of_the_catalog_learns_and_is_scored_once(
     dataset: str, tmp_path: Path, task: str
 ) -> None:
-    config = TrialConfig.from_settings(_settings(dataset, task=task, epochs=16))
+    config = TrialConfig.from_settings(_settings(dataset, task=task, epochs=16, decay_epochs=8))
     store = open_store(str(tmp_path))
     result = run_trial(config, store=store, report=lambda report: True)
     assert result.score > sum(result.constant.values()) / len(result.constant) + 0.1
@@ -164,7 +164,7 @@ def _train_verb(dataset: str, out: Path, *more: str) -> list[str]:
     sets = [f"{k}={v}" for k, v in (("width", 0.0625), ("batch", 8))]
     return [
         *(sys.executable, "-m", "aufleet.cli", "train", "--dataset", dataset, "--out", str(out)),
-        *("--model", "resnet18", "--fold", "2", "--epochs", "40", "--set", sets[0]),
+        *("--model", "resnet18", "--fold", "2", "--epochs", "12", "--set", sets[0]),
         *("--set", sets[1], *more),
     ]
 
@@ -185,7 +185,7 @@ def test_ctrl_c_ends_the_verb_and_the_same_command_goes_on(dataset: str, tmp_pat
         _train_verb(dataset, tmp_path, "--json"), capture_output=True, text=True, check=True
     )
     result = json.loads(done.stdout)
-    assert [epoch["epoch"] for epoch in result["epochs"]] == list(range(1, 41))
+    assert [epoch["epoch"] for epoch in result["epochs"]] == list(range(1, 13))
     assert open_store(result["store"]).keys("attempt-002/")
 
 

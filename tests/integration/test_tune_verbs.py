@@ -62,33 +62,51 @@ def synthesise(name, task, *, environment) -> None:
     answer("data", "synth", "--name", name, "--task", task, *size, *units, environment=environment)
 
 
-@pytest.mark.parametrize("task", ["au", "palsy"])
-def test_from_an_experiment_file_to_a_model_version(task, environment, tmp_path, monkeypatch):
-    synthesise(task, task, environment=environment)
-    file = write_experiment(tmp_path, name=task, task=task)
+def test_from_an_experiment_file_to_a_model_version(environment, tmp_path):
+    synthesise("units", "au", environment=environment)
+    file = write_experiment(tmp_path, name="units")
 
     rows = answer("tune", file, environment=environment)
 
     assert [(row["model"], row["status"]) for row in rows] == [("algrnet", "finished")]
     assert set(rows[0]["folds"]) == set(rows[0]["test"]["folds"]) == {"1", "2"}
-    assert answer("leaderboard", task, environment=environment) == rows
-    shown = aufleet("leaderboard", task, environment=environment).stdout
+    assert answer("leaderboard", "units", environment=environment) == rows
+    shown = aufleet("leaderboard", "units", environment=environment).stdout
     assert "mean over folds" in shown
 
-    promoted = answer("promote", task, environment=environment)
+    promoted = answer("promote", "units", environment=environment)
 
-    assert (promoted["name"], promoted["version"], promoted["aliases"]) == (task, "1", ["champion"])
-    assert answer("promote", task, environment=environment) == promoted
+    assert (promoted["version"], promoted["aliases"]) == ("1", ["champion"])
+    assert answer("promote", "units", environment=environment) == promoted
     loaded = load_package(promoted["package"])
-    assert loaded.card.task == task
     assert loaded.card.members == ("fold1", "fold2")
     assert {(one.fold, one.part) for one in loaded.card.scores} == {
         (fold, part) for fold in (1, 2) for part in ("validation", "test")
     }
+    assert set(loaded.card.thresholds) == {"AU1", "AU12"}
+    assert probabilities_of(loaded).shape == (1, 2)
+
+
+def test_palsy_differs_by_a_line_of_the_file(environment, tmp_path):
+    synthesise("grades", "palsy", environment=environment)
+    file = write_experiment(tmp_path, name="grades", task="palsy")
+
+    rows = answer("tune", file, environment=environment)
+    promoted = answer(
+        "promote", "grades", "--from", "best-fold", "--alias", "candidate", environment=environment
+    )
+
+    assert set(rows[0]["per_label"]) == {"normal", "low", "medium", "high"}
+    assert promoted["aliases"] == ["candidate"]
+    loaded = load_package(promoted["package"])
+    assert loaded.card.num_members == 1
+    assert loaded.card.thresholds == {}
+    assert probabilities_of(loaded).sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def probabilities_of(package) -> torch.Tensor:
     with torch.no_grad():
-        prediction = loaded.model(torch.zeros(1, 3, 176, 176))
-    assert prediction.probabilities.shape == (1, 2 if task == "au" else 4)
-    assert set(loaded.card.thresholds) == ({"AU1", "AU12"} if task == "au" else set())
+        return package.model(torch.zeros(1, 3, 176, 176)).probabilities
 
 
 def test_a_plan_is_printed_without_running_anything(environment, tmp_path):
@@ -118,12 +136,14 @@ def test_an_experiment_without_results_is_one_line(environment):
         assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_search_leaves_no_process_and_no_file(number, environment, tmp_path):
+# As a terminal and as a supervisor do it: Ctrl-C reaches the whole group, SIGTERM the command.
+@pytest.mark.parametrize(
+    ("number", "send"), [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)]
+)
+def test_a_stopped_search_leaves_no_process_and_no_file(number, send, environment, tmp_path):
     name = f"stopped-{number.name.lower()}"
     synthesise(name, "au", environment=environment)
     file = write_experiment(tmp_path, name=name, epochs=500)
-    before = set(Path("/tmp").glob("aufleet-*"))
     running = subprocess.Popen(
         [*COMMAND, "tune", file],
         env=environment | {"AUFLEET_TEST_MARK": name},
@@ -137,14 +157,13 @@ def test_a_stopped_search_leaves_no_process_and_no_file(number, environment, tmp
         if "started" in line:
             break
     assert marked(name), "Ray's processes carry the mark"
-    # As a terminal does it: every process of the group hears of Ctrl-C.
-    os.killpg(running.pid, number)
+    send(running.pid, number)
     _, rest = running.communicate(timeout=60)
     limit.cancel()
     assert running.returncode == 128 + number, rest
     assert "Traceback" not in rest
     assert marked(name) == []
-    assert set(Path("/tmp").glob("aufleet-*")) <= before
+    assert list(Path("/tmp").glob(f"aufleet-{running.pid}-*")) == []
 
 
 def marked(name: str) -> list[str]:

@@ -7,6 +7,8 @@ import typer
 from aufleet.cli.output import console, print_json
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from aufleet.storage import Store
     from aufleet.tuning.leaderboard import Leaderboard, Row
 
@@ -41,20 +43,26 @@ def experiment_store(experiment: str) -> "Store":
 
 def show_leaderboard(leaderboard: "Leaderboard") -> None:
     """Print the configurations as a table, and the winner's units as another."""
-    from rich.table import Table
-
     folds = sorted({fold for row in leaderboard.rows for fold in _folds_of(row)})
-    table = Table(title=f"{leaderboard.experiment}: macro F1", box=None, title_justify="left")
-    for title in ("model", "configuration", "hyperparameters"):
-        table.add_column(title)
-    for title in (*(f"fold {fold}" for fold in folds), "mean", "constant", "test"):
-        table.add_column(title, justify="right")
-    table.add_column("status")
+    console.print(
+        f"[bold]{leaderboard.experiment}[/]  macro F1 on the validation subjects, best first"
+    )
+    table = _table("configuration", *(f"fold {fold}" for fold in folds), "mean", "constant")
     for row in leaderboard.rows:
         table.add_row(*_cells(row, folds=folds))
     console.print(table)
     if leaderboard.winner is not None:
         _show_winner(leaderboard.winner)
+
+
+def _table(first: str, *others: str) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column(first)
+    for title in others:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
 
 
 def _folds_of(row: "Row") -> list[int]:
@@ -63,18 +71,24 @@ def _folds_of(row: "Row") -> list[int]:
 
 def _cells(row: "Row", *, folds: list[int]) -> list[str]:
     scores = row.validation
-    settings = ", ".join(f"{key}={_short(value)}" for key, value in row.hyperparameters.items())
     known = scores.folds if scores else {}
     return [
-        row.model,
-        row.config_id,
-        settings or "-",
+        _describe(row),
         *(f"{known[fold]:.3f}" if fold in known else "-" for fold in folds),
         f"{scores.mean:.3f} ± {scores.std:.3f}" if scores else "-",
         f"{scores.constant_baseline:.3f}" if scores else "-",
-        f"{row.test.mean:.3f} ± {row.test.std:.3f}" if row.test else "-",
-        f"{row.status}: {row.reason}" if row.reason else row.status,
     ]
+
+
+def _describe(row: "Row") -> str:
+    """Name a configuration, say what is searched in it, and what became of it."""
+    lines = [f"{row.model} {row.config_id}"]
+    if row.hyperparameters:
+        settings = [f"{key}={_short(value)}" for key, value in row.hyperparameters.items()]
+        lines.append(f"[dim]{', '.join(settings)}[/]")
+    if row.status != "finished":
+        lines.append(f"[yellow]{row.status}{': ' if row.reason else ''}{row.reason or ''}[/]")
+    return "\n".join(lines)
 
 
 def _short(value: object) -> str:
@@ -83,22 +97,17 @@ def _short(value: object) -> str:
 
 def _show_winner(row: "Row") -> None:
     """Print the winner's F1 per label beside the best constant answer's."""
-    from rich.table import Table
-
     scores, part = (row.test, "test") if row.test else (row.validation, "validation")
     if scores is None:
         return
-    table = Table(
-        title=f"winner {row.model} {row.config_id}: F1 on the {part} subjects, mean over folds",
-        box=None,
-        title_justify="left",
+    console.print(
+        f"\n[bold]winner {row.model} {row.config_id}[/]  F1 on the {part} subjects, mean over folds"
     )
-    table.add_column("")
-    for title in ("F1", "constant", "better by"):
-        table.add_column(title, justify="right")
+    table = _table("", "F1", "best constant", "better by")
     labels = [*scores.per_label.items(), ("mean", scores.mean)]
     constants = {**scores.constant, "mean": scores.constant_baseline}
     for label, f1 in labels:
         constant = constants.get(label, 0.0)
-        table.add_row(label, f"{f1:.3f}", f"{constant:.3f}", f"{f1 - constant:+.3f}")
+        style = "bold" if label == "mean" else None
+        table.add_row(label, f"{f1:.3f}", f"{constant:.3f}", f"{f1 - constant:+.3f}", style=style)
     console.print(table)

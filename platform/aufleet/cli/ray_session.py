@@ -9,7 +9,10 @@ import logging
 import os
 import secrets
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +62,7 @@ def ray_session(*, num_cpus: int | None = None, dashboard: bool = False) -> Iter
         return
     _use_random_token()
     # Short, and not below $TMPDIR: Ray's sockets have paths of at most 107 bytes.
-    folder = tempfile.mkdtemp(prefix="aufleet-", dir="/tmp")
+    folder = tempfile.mkdtemp(prefix=f"aufleet-{os.getpid()}-", dir="/tmp")
     try:
         _start(
             num_cpus=num_cpus,
@@ -67,10 +70,24 @@ def ray_session(*, num_cpus: int | None = None, dashboard: bool = False) -> Iter
             dashboard_host="127.0.0.1",
             _temp_dir=folder,
         )
-        yield
+        with _exit_on_sigterm():
+            yield
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _exit_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the program as Ctrl-C does; Ray's own handler dies with a stack trace."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def refuse_secrets() -> None:
@@ -109,7 +126,7 @@ def _start(**settings: Any) -> None:  # noqa: ANN401 - arguments of ray.init
                 )
             return
         except Exception as error:  # Ray raises a bare one
-            reason = str(error).splitlines()[0]
+            reason = str(error).partition("\n")[0]
             for started in set(this.children(recursive=True)) - before:
                 started.kill()
         with warnings.catch_warnings():

@@ -50,9 +50,20 @@ def command(
     if as_json:
         print_json(leaderboard.to_plain())
     else:
-        from aufleet.cli.leaderboard import show_leaderboard
+        _show_winner(leaderboard)
 
-        show_leaderboard(leaderboard)
+
+def _show_winner(leaderboard: "Leaderboard") -> None:
+    winner = leaderboard.winner
+    if winner is None or winner.validation is None:
+        console.print("no configuration has finished all its folds")
+    else:
+        scores = winner.validation
+        console.print(
+            f"winner {winner.model} {winner.config_id}: macro F1 {scores.mean:.3f} on the "
+            f"validation subjects, best constant answer {scores.constant_baseline:.3f}"
+        )
+    console.print(f"[dim]aufleet leaderboard {leaderboard.experiment} shows every configuration[/]")
 
 
 def _search(

@@ -42,7 +42,7 @@ def open_mlflow(uri: str | None = None) -> "MlflowClient":
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             client.search_registered_models(max_results=1)
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).partition("\n")[0]
             raise RegistryError(
                 f"MLflow at {uri} cannot be opened ({reason})", f"check {URI_VARIABLE}"
             ) from None

@@ -136,7 +136,7 @@ def _build_member(card: Card, tensors: Mapping[str, Tensor], *, member: str, uri
         network = build_model(card.architecture.name, **card.architecture.options)
         network.load_state_dict(state)
     except (AufleetError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0]
         raise PackageError(
             f"member {member} of {uri} does not fit {card.architecture.name} ({reason})",
             "it was written by another version of the networks",

@@ -8,6 +8,7 @@ Each part is a Serve application of its own, so that a model comes and goes with
 """
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from aufleet.serving.routing import Route, ServedVersion
 
 GATEWAY_APPLICATION, GATEWAY = "gateway", "Gateway"
 READY_TIMEOUT_S = 180.0
-STOP_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 15.0
 
 _DEPLOYMENT = {
     # An own package that does not load will not load the second time either.
@@ -74,7 +75,12 @@ def serving(
         port = _deploy(versions, gateway=gateway, replicas=replicas)
         yield target_of(gateway.host, port=port)
     finally:
-        _stop([ALIGNER_APPLICATION, *(version.route.application for version in versions)])
+        applications = [ALIGNER_APPLICATION, *(version.route.application for version in versions)]
+        # In a thread: when Ray has gone already, as after a signal to every process of a group,
+        # its calls wait for it and then end the whole program.
+        stopping = threading.Thread(target=_stop, args=[applications], daemon=True)
+        stopping.start()
+        stopping.join(gateway.grace_s + STOP_TIMEOUT_S)
 
 
 def _deploy(

@@ -3,9 +3,11 @@
 config       what a trial is, checked when built
 trial        run_trial, score_test: the doors of the room
 loop         what one trial does, start to end
+epoch        one pass over the training part
 engine       network and optimizer inside DeepSpeed; a step; weights out and in
 ranks        the process group of a trial's ranks
 environment  what a process needs before DeepSpeed, and what a trial may change in it
+fold_data    the fold's training, validation and test parts as batches
 evaluation   predictions of the validation or test frames, gathered over the ranks
 metrics      F1, kappa, landmark error, the best constant answer
 checkpoints  whole or absent, in the store
@@ -13,7 +15,7 @@ results      what a trial tells the outside
 """
 
 from aufleet.training.config import TrialConfig
-from aufleet.training.ranks import Ranks, join_ranks
+from aufleet.training.ranks import Ranks, join_ranks, leave_ranks, listen
 from aufleet.training.results import EpochReport, Report, TestScore, TrialResult
 from aufleet.training.trial import run_trial, score_test
 
@@ -25,6 +27,8 @@ __all__ = [
     "TrialConfig",
     "TrialResult",
     "join_ranks",
+    "leave_ranks",
+    "listen",
     "run_trial",
     "score_test",
 ]

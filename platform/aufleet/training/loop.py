@@ -49,8 +49,7 @@ def run_epochs(trial: Trial, *, engine: Engine, resumed: Checkpoint | None) -> T
             OPTIMIZER: engine.optimizer_state(),
             VALIDATION: predictions.tensors,
         }
-        publish = partial(_publish, trial, files, reports, constant)
-        if not trial.ranks.from_first(publish):
+        if not trial.ranks.from_first(partial(_publish, trial, files, reports, constant)):
             break
     return conclude(reports, constant, checkpoints=trial.checkpoints, ranks=trial.ranks)
 
@@ -59,8 +58,7 @@ def conclude(
     reports: Reports, constant: Mapping[str, float], *, checkpoints: Checkpoints, ranks: Ranks
 ) -> TrialResult:
     """Return the result of a trial with these epochs."""
-    best = best_report(reports).epoch
-    checkpoint = ranks.from_first(lambda: checkpoints.key_of(best))
+    checkpoint = ranks.from_first(lambda: checkpoints.key_of(best_report(reports).epoch))
     return TrialResult.of(reports, constant=constant, checkpoint=checkpoint)
 
 

@@ -1,4 +1,4 @@
-"""The winner's folds, scored on the test parts: each once in the life of an experiment."""
+"""The winners' folds, scored on the test parts: each once in the life of an experiment."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ MAX_ATTEMPTS = 2
 
 
 class FinalScores:
-    """Hands out the winner's checkpoints that are not scored yet, and writes down their scores."""
+    """Hands out checkpoints of each model's winner that are not scored yet, and notes scores."""
 
     def __init__(self, ledger: Ledger, *, folds: Sequence[int], listener: SearchListener) -> None:
         """Prepare; who wins is asked when the first checkpoint is.
@@ -57,14 +57,12 @@ class FinalScores:
 
     def _find(self) -> list[TrialRecord]:
         trials = self._ledger.trials()
-        winner = rank(trials, experiment="", folds=self._folds).winner
-        if winner is None:
-            return []
-        scored = {one.fold for one in self._ledger.tests() if one.config_id == winner.config_id}
+        winners = rank(trials, experiment="", folds=self._folds).winners
+        scored = {(one.config_id, one.fold) for one in self._ledger.tests()}
         return [
             one
             for one in trials
-            if one.config_id == winner.config_id
+            if one.config_id in winners
             and one.status == "finished"
-            and one.fold not in scored
+            and (one.config_id, one.fold) not in scored
         ]

@@ -110,6 +110,12 @@ class Leaderboard:
         """The best configuration of which all folds ended."""
         return self.rows[0] if self.rows and self.rows[0].status == "finished" else None
 
+    @property
+    def winners(self) -> set[str]:
+        """The best such configuration of each model, by its config_id."""
+        best = {row.model: row.config_id for row in reversed(self.rows) if row.status == "finished"}
+        return set(best.values())
+
     def to_plain(self) -> list[dict[str, Any]]:
         """Return what `aufleet leaderboard --json` prints."""
         return [row.to_plain() for row in self.rows]

@@ -101,7 +101,7 @@ class LineProgress:
     def test_started(self, *, num_folds: int) -> None:
         """Say that the winner is scored."""
         if num_folds:
-            self._write(f"scoring the winner on the test part of {num_folds} folds")
+            self._write(f"scoring the winner on {num_folds} test parts")
 
     def test_ended(self, record: TestRecord) -> None:
         """Say how the winner did."""

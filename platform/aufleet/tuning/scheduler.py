@@ -4,11 +4,12 @@ A fold is stopped at its own next report. Stopping siblings through Tune's contr
 neither unstages a pending trial nor lowers its count of cached actors.
 """
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import cloudpickle
-from ray.exceptions import RayTaskError
+from ray.exceptions import ActorDiedError, RayTaskError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
@@ -17,6 +18,8 @@ from aufleet.tuning.searcher import FoldSearcher
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class FoldScheduler(FIFOScheduler):
@@ -58,7 +61,9 @@ def explain(error: Exception | None) -> tuple[str, bool]:
     cause = error.cause if isinstance(error, RayTaskError) else error
     if cause is None:
         return "the process ended without a word", False
-    text = str(cause).strip() or type(cause).__name__
     if isinstance(cause, AufleetError):
-        return text, True
-    return f"{type(cause).__name__}: {text.splitlines()[0]}", False
+        return str(cause), True
+    lines = [line for line in _COLOURS.sub("", str(cause)).splitlines() if line.strip()]
+    # What an actor raised while it was made is told by the last line, a death by the first.
+    told = lines[-1 if isinstance(cause, ActorDiedError) and "creation" in lines[0] else 0 :]
+    return f"{type(cause).__name__}: {told[0].strip() if told else 'no reason given'}", False

@@ -154,4 +154,4 @@ class MlflowTracker:
             write(*arguments)
         except Exception as error:
             self._client = None
-            _log.warning("MLflow is not written any more (%s)", str(error).splitlines()[0])
+            _log.warning("MLflow is not written any more (%s)", str(error).partition("\n")[0])

@@ -4,7 +4,7 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
-from aufleet.errors import FrameError, NotReadyError, OverloadedError
+from aufleet.errors import AufleetError, FrameError, NotReadyError, OverloadedError
 from aufleet.serving.replicas import answer_of
 
 
@@ -15,7 +15,7 @@ def raised(error):
 
         return await answer_of(asyncio.ensure_future(fail()))
 
-    with pytest.raises(Exception) as info:
+    with pytest.raises(AufleetError) as info:
         asyncio.run(scenario())
     return info.value
 

@@ -57,6 +57,18 @@ def test_a_later_attempt_counts_for_its_fold():
     assert (row.status, row.validation.mean) == ("finished", 0.8)
 
 
+def test_each_model_has_a_winner_of_its_own():
+    trials = [
+        *whole(BETTER, [0.5]),
+        *whole(WORSE, [0.4]),
+        *whole("d" * 10, [0.3], model="lgrnet"),
+        *whole("e" * 10, [0.2], model="lgrnet"),
+    ]
+    board = rank(trials, experiment="e", folds=[1])
+    assert board.winners == {BETTER, "d" * 10}
+    assert board.winner.config_id == BETTER
+
+
 def test_an_experiment_without_trials_has_no_winner():
     assert rank([], experiment="e", folds=[1]).winner is None
 

@@ -1,0 +1,60 @@
+"""The demo's own experiment learns what the labels say, and nothing where they say nothing."""
+
+from dataclasses import replace
+from importlib import resources
+from statistics import fmean
+
+import pytest
+
+from aufleet.data.publish import DatasetSpec, publish_dataset
+from aufleet.data.synthetic import SyntheticSettings, render_subjects
+from aufleet.storage import Store, open_store
+from aufleet.training import TestScore, TrialConfig, run_trial, score_test
+from aufleet.tuning.experiment import parse_experiment
+from aufleet.tuning.grid import ConfigurationSource
+
+MARGIN = 0.10
+"""What a network must be better by than the best constant answer, in macro F1."""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The demo's data set, rendered as `aufleet demo` renders it."""
+    store = open_store(str(tmp_path_factory.mktemp("learning")))
+    settings = SyntheticSettings(
+        num_subjects=18, frames_per_subject=40, seed=0, units=(1, 2, 4, 12, 25, 26)
+    )
+    spec = DatasetSpec(name="demo", version="1", units=settings.units, source="test", seed=0)
+    publish_dataset(render_subjects(settings), spec=spec, store=store)
+    return store
+
+
+def _first_trial(root: Store) -> TrialConfig:
+    file = resources.files("aufleet.tuning") / "experiments" / "demo.yaml"
+    experiment = parse_experiment(file.read_text(), source="demo.yaml")
+    configuration = ConfigurationSource(experiment, root=root).next_configuration()
+    assert configuration is not None
+    return configuration.trials[0]
+
+
+def _test_score(config: TrialConfig, root: Store) -> TestScore:
+    store = root.child(f"trial-{config.shuffle_labels}")
+    result = run_trial(config, store=store, report=lambda _: True)
+    return score_test(config, store=store, checkpoint=result.checkpoint)
+
+
+def _gain(score: TestScore) -> float:
+    return score.score - fmean(score.constant.values())
+
+
+def test_a_trial_beats_the_best_constant_answer_on_held_out_subjects(root: Store) -> None:
+    score = _test_score(_first_trial(root), root)
+    assert score.num_frames == 6 * 40
+    assert _gain(score) >= MARGIN, score
+
+
+def test_the_same_trial_on_shuffled_labels_does_not(root: Store) -> None:
+    score = _test_score(replace(_first_trial(root), shuffle_labels=True), root)
+    assert _gain(score) < MARGIN, score
