@@ -24,7 +24,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The demo's data set, rendered as `aufleet demo` renders it."""
     store = open_store(str(tmp_path_factory.mktemp("learning")))
     settings = SyntheticSettings(
-        num_subjects=18, frames_per_subject=40, seed=0, units=(1, 2, 4, 12, 25, 26)
+        num_subjects=18, frames_per_subject=60, seed=0, units=(1, 2, 12, 25, 26)
     )
     spec = DatasetSpec(name="demo", version="1", units=settings.units, source="test", seed=0)
     publish_dataset(render_subjects(settings), spec=spec, store=store)
@@ -51,7 +51,7 @@ def _gain(score: TestScore) -> float:
 
 def test_a_trial_beats_the_best_constant_answer_on_held_out_subjects(root: Store) -> None:
     score = _test_score(_first_trial(root), root)
-    assert score.num_frames == 6 * 40
+    assert score.num_frames == 6 * 60
     assert _gain(score) >= MARGIN, score
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NUM_STEPS = 8
-UNITS = "AU1,AU2,AU4,AU12,AU25,AU26"
-FULL = {"experiment": "demo", "subjects": 18, "frames": 40}
+UNITS = "AU1,AU2,AU12,AU25,AU26"
+FULL = {"experiment": "demo", "subjects": 18, "frames": 60}
 SHORT = {"experiment": "demo-short", "subjects": 12, "frames": 12}
 
 

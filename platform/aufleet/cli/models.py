@@ -45,9 +45,8 @@ def _names() -> list[str]:
 
 
 def _row(name: str) -> dict:
-    from aufleet_models.catalog import CATALOG
-
     from aufleet.domain.action_units import BP4D_UNITS, DISFA_UNITS
+    from aufleet_models.catalog import CATALOG
 
     return {
         "name": name,
