@@ -1,5 +1,7 @@
 """`aufleet models`: the networks of the catalog."""
 
+from typing import Literal
+
 import typer
 
 from aufleet.cli.output import console, print_json
@@ -59,7 +61,7 @@ def _row(name: str) -> dict:
     }
 
 
-def _count(name: str, *, task: str, units: tuple[int, ...] | None) -> int:
+def _count(name: str, *, task: Literal["au", "palsy"], units: tuple[int, ...] | None) -> int:
     import torch
 
     from aufleet_models import build_model
