@@ -19,7 +19,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not here: install Python 3.11, or name one with make PYTHON=..."; exit 1; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about 3 GB, 2 to 5 minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(INSTALL) --upgrade pip
 	@$(INSTALL) --constraint constraints.txt --editable '.[dev]'
 	@$(BIN)/aufleet doctor --only system
 	@touch $@
