@@ -144,9 +144,10 @@ def test_a_stopped_search_leaves_no_process_and_no_file(number, send, environmen
     name = f"stopped-{number.name.lower()}"
     synthesise(name, "au", environment=environment)
     file = write_experiment(tmp_path, name=name, epochs=500)
+    mark = uuid.uuid4().hex
     running = subprocess.Popen(
         [*COMMAND, "tune", file],
-        env=environment | {"AUFLEET_TEST_MARK": name},
+        env=environment | {"AUFLEET_TEST_MARK": mark},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -156,22 +157,22 @@ def test_a_stopped_search_leaves_no_process_and_no_file(number, send, environmen
     for line in running.stderr:
         if "started" in line:
             break
-    assert marked(name), "Ray's processes carry the mark"
+    assert marked(mark), "Ray's processes carry the mark"
     send(running.pid, number)
     _, rest = running.communicate(timeout=60)
     limit.cancel()
     assert running.returncode == 128 + number, rest
     assert "Traceback" not in rest
-    assert marked(name) == []
+    assert marked(mark) == []
     assert list(Path("/tmp").glob(f"aufleet-{running.pid}-*")) == []
 
 
-def marked(name: str) -> list[str]:
+def marked(mark: str) -> list[str]:
     """Return the processes that were started with this test's mark in their environment."""
     found = []
     for one in Path("/proc").glob("[0-9]*"):
         try:
-            if f"AUFLEET_TEST_MARK={name}".encode() in (one / "environ").read_bytes():
+            if f"AUFLEET_TEST_MARK={mark}".encode() in (one / "environ").read_bytes():
                 found.append((one / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:200])
         except OSError:
             continue

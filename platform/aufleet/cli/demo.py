@@ -38,8 +38,15 @@ def command(
     signal.signal(signal.SIGTERM, _interrupt)
     began = time.monotonic()
     console.print("[bold]aufleet demo[/]  research use only, not a medical device\n")
-    with ExitStack() as stack:
-        _Demo(keep=keep, size=SHORT if short else FULL, fresh=fresh, stack=stack).run()
+    try:
+        with ExitStack() as stack:
+            _Demo(keep=keep, size=SHORT if short else FULL, fresh=fresh, stack=stack).run()
+    except (AufleetError, KeyboardInterrupt):
+        console.print(
+            "\n[yellow]The demo was stopped, and so was everything it had started.[/] What it made "
+            "lies in ./.aufleet; the same command continues."
+        )
+        raise
     minutes, seconds = divmod(time.monotonic() - began, 60)
     console.print(f"\n[bold]Done[/] in {minutes:.0f} min {seconds:.0f} s.")
 
@@ -73,8 +80,7 @@ class _Demo:
 
     def _start_store(self) -> None:
         with _step(1, "Object store"):
-            if not self.keep:
-                self.stack.callback(run_verb, "store", "stop", quiet=True)
+            self.stack.callback(run_verb, "store", "stop", quiet=True)
             run_verb("store", "start")
             if self.fresh:
                 self._forget()
@@ -112,8 +118,7 @@ class _Demo:
 
     def _serve(self) -> None:
         with _step(6, "Service"):
-            if not self.keep:
-                self.stack.callback(self.service.stop)
+            self.stack.callback(self.service.stop)
             self.service.start("--model", f"{self.size['experiment']}@champion")
 
     def _analyse(self) -> None:
@@ -144,11 +149,7 @@ def _step(number: int, title: str) -> Iterator[None]:
     """Say what begins, and how long it took."""
     console.print(f"[bold cyan]{number}/{NUM_STEPS}  {title}[/]")
     began = time.monotonic()
-    try:
-        yield
-    except AufleetError:
-        console.print(f"[red]     step {number} failed; stopping what was started[/]")
-        raise
+    yield
     console.print(f"[dim]{'':>5}{time.monotonic() - began:.1f} s[/]\n")
 
 

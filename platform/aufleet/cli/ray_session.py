@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 from typing import Any
 
 from aufleet.errors import ConfigError, EnvironmentProblem
@@ -79,13 +80,27 @@ def ray_session(*, num_cpus: int | None = None, dashboard: bool = False) -> Iter
 
 @contextmanager
 def _exit_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the program as Ctrl-C does; Ray's own handler dies with a stack trace."""
+    """Let SIGTERM end the program as Ctrl-C does; Ray's own handler dies with a stack trace.
+
+    The handler raises KeyboardInterrupt: where Ray waits it lets that through, while it makes exit
+    code 1 of a SystemExit of any code.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    received: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
+    except KeyboardInterrupt:
+        if received:
+            sys.exit(128 + received[0])
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
