@@ -134,6 +134,7 @@ class _Demo:
             console.print(f"store        {_short(self.home / 'store')}  (aufleet store start)")
             console.print(f"MLflow       {_short(self.home / 'mlflow.db')}")
             if self.keep:
+                self.stack.pop_all()
                 console.print(
                     f"service      {_short(self.home / 'serve.json')} says how to reach it"
                 )
