@@ -69,6 +69,7 @@ def _show_winner(leaderboard: "Leaderboard") -> None:
 def _search(
     experiment: "Experiment", *, root: "Store", cpus: int | None, retry_failed: bool
 ) -> "Leaderboard":
+    from aufleet.cli.orphans import no_orphans
     from aufleet.cli.ray_session import ray_session
     from aufleet.training import run_trial, score_test
     from aufleet.tuning.progress import show_progress
@@ -78,7 +79,7 @@ def _search(
     store = root.child(f"experiments/{experiment.name}")
     # Progress goes to standard error: standard output is for the result.
     listeners = [show_progress(errors), MlflowTracker(experiment.name, store=store)]
-    with ray_session(num_cpus=cpus):
+    with no_orphans(), ray_session(num_cpus=cpus):
         return run_search(
             experiment,
             root=root,
