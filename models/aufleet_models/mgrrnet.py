@@ -65,7 +65,13 @@ class MGRRNet(RegionModel):
     """Multi-level graph relational reasoning network.
 
     26,834,458 parameters for the 12 units of BP4D, 22,385,770 for the 8 of DISFA.
+
+    Attributes:
+        prior: (R, R) the first values of the relation matrices, kept so that what was learned can
+            be compared with them.
     """
+
+    prior: Tensor
 
     def __init__(
         self,
@@ -99,6 +105,7 @@ class MGRRNet(RegionModel):
             integrated=options.integrated_head,
             width=width,
         )
+        self.register_buffer("prior", torch.zeros(num, num))
         self.graph_init = options.graph_init
         if self.graph_init == "auto":
             self.graph_init = "prior" if task == "au" else "uniform"
@@ -147,9 +154,20 @@ class MGRRNet(RegionModel):
 
     @torch.no_grad()
     def _set_graphs(self, adjacency: Tensor) -> None:
-        for module in self.layers.modules():
-            if isinstance(module, RegionGraph):
-                module.adjacency.copy_(adjacency)
+        self.prior.copy_(adjacency)
+        for graph in self._graphs():
+            graph.adjacency.copy_(adjacency)
+
+    def _graphs(self) -> list[RegionGraph]:
+        return [module for module in self.layers.modules() if isinstance(module, RegionGraph)]
+
+    def relations(self) -> Tensor:
+        """Return the relation matrices (K, R, R) as they are now; K is 0 without graphs.
+
+        Row i says how much region i takes from each other region, in the order of the answer.
+        """
+        learned = [graph.adjacency.detach() for graph in self._graphs()]
+        return torch.stack(learned) if learned else self.prior.new_zeros(0, *self.prior.shape)
 
 
 class ReasoningLayer(nn.Module):

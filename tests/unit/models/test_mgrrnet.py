@@ -246,3 +246,21 @@ def test_the_loss_has_no_dice_term_and_the_answer_is_the_mean_of_both_heads() ->
 def test_unknown_levels_are_refused() -> None:
     with pytest.raises(ValueError, match="global_levels names 'pixels'"):
         _small(global_levels=["pixels"])
+
+
+@torch.no_grad()
+def test_a_checkpoint_keeps_the_prior_beside_what_was_learned() -> None:
+    trained, restored = _small(), _small()
+    agreement = torch.rand(3, 3)
+    trained.use_statistics(TrainingStatistics(agreement=agreement))
+    for number, graph in enumerate(_graphs(trained), start=1):
+        graph.adjacency.add_(number)
+    restored.load_state_dict(trained.state_dict())
+    prior = prior_adjacency(agreement)
+    torch.testing.assert_close(restored.prior, prior)
+    torch.testing.assert_close(restored.relations(), torch.stack([prior + 1, prior + 2]))
+    assert "prior" not in dict(restored.named_parameters())
+
+
+def test_a_network_without_graphs_has_no_relations() -> None:
+    assert _small(region_graph="none").relations().shape == (0, 3, 3)
