@@ -19,12 +19,23 @@ class BranchLinear(nn.Module):
 
     def __init__(self, num_branches: int, in_features: int, out_features: int) -> None:
         super().__init__()
+        self.num_branches = num_branches
         self.weight = nn.Parameter(torch.empty(num_branches, in_features, out_features))
         self.bias = nn.Parameter(torch.empty(num_branches, 1, out_features))
         bound = 1 / math.sqrt(in_features)
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (n, rows, out) for (n, rows, in)."""
-        return torch.baddbmm(self.bias, x, self.weight)
+    def forward(self, x: Tensor, *, mix: Tensor | None = None) -> Tensor:
+        """Return (n, rows, out) for (n, rows, in).
+
+        Args:
+            x: (n, rows, in).
+            mix: (after, before) sums over groups of rows, taken before the bias is added: each
+                group of so many rows before becomes so many rows after.
+        """
+        if mix is None:
+            return torch.baddbmm(self.bias, x, self.weight)
+        small = torch.bmm(x, self.weight).unflatten(1, (-1, mix.shape[1])).flatten(0, 1)
+        large = torch.matmul(mix.to(small.dtype), small)
+        return large.view(x.shape[0], -1, large.shape[-1]) + self.bias.to(small.dtype)

@@ -75,12 +75,8 @@ class GlobalFusion(nn.Module):
         It is taken before the bilinear resizing, which gives the same numbers: both are linear,
         and one does not mix pixels, the other not channels.
         """
-        rows = context.permute(0, 2, 3, 1).flatten(0, 2).expand(len(conv.weight), -1, -1)
-        if self.resize is None:
-            return conv(rows)
-        small = torch.bmm(rows, conv.weight).unflatten(1, (context.shape[0], -1)).flatten(0, 1)
-        large = torch.matmul(self.resize.to(small.dtype), small)
-        return large.view(len(conv.weight), -1, large.shape[-1]) + conv.bias.to(small.dtype)
+        rows = context.permute(0, 2, 3, 1).flatten(0, 2).expand(conv.num_branches, -1, -1)
+        return conv(rows, mix=self.resize)
 
 
 def _resize_matrix(size: int, *, map_pad: int) -> Tensor:

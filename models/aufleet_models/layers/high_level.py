@@ -4,6 +4,8 @@ Branches have weights of their own. Their maps come as (n, B, C, S, S), branch f
 in channels_last.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,6 +23,46 @@ arithmetic.
 """
 
 
+class BranchConv(nn.Conv2d):
+    """A convolution with one group per branch, for their concatenation or for each of n maps.
+
+    Lists pass through `forward` as well: ZeRO-3 gathers the weights of a layer while it is called,
+    so that nobody else may read them.
+    """
+
+    def forward(self, input: Tensor | list[Tensor]) -> Any:  # noqa: ANN401 - as in nn.Conv2d
+        """Return (B, n*out, S, S) for (B, n*in, S, S), or n maps (B, out, S, S) for n maps."""
+        if isinstance(input, Tensor):
+            return super().forward(input)
+        weights, biases = self.weight.chunk(len(input)), _chunks(self.bias, len(input))
+        return [
+            functional.conv2d(x, weight, bias, padding=self.padding)  # pyright: ignore
+            for x, weight, bias in zip(input, weights, biases, strict=True)
+        ]
+
+
+class BranchNorm(nn.BatchNorm2d):
+    """The batch norm behind a `BranchConv`, for the same two forms."""
+
+    def forward(self, input: Tensor | list[Tensor]) -> Any:  # noqa: ANN401
+        """Return what is normalised over the channels of all branches, or of each."""
+        if isinstance(input, Tensor):
+            return super().forward(input)
+        # Chunks of the running statistics are views: training updates them in place.
+        stores = (self.running_mean, self.running_var, self.weight, self.bias)
+        parts = zip(input, *(_chunks(store, len(input)) for store in stores), strict=True)
+        return [
+            functional.batch_norm(
+                x, mean, var, scale, shift, self.training, self.momentum or 0.0, self.eps
+            )
+            for x, mean, var, scale, shift in parts
+        ]
+
+
+def _chunks(values: Tensor | None, num: int) -> list[Tensor] | list[None]:
+    return [None] * num if values is None else list(values.chunk(num))
+
+
 class ConvNorm(nn.Module):
     """3x3 convolution, batch norm and ReLU for each of n branches.
 
@@ -36,14 +78,14 @@ class ConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.num_branches = num_branches
-        self.conv = nn.Conv2d(
+        self.conv = BranchConv(
             num_branches * in_channels,
             num_branches * out_channels,
             3,
             padding=padding,
             groups=num_branches,
         )
-        self.norm: nn.Module = nn.BatchNorm2d(num_branches * out_channels)
+        self.norm: nn.Module = BranchNorm(num_branches * out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, n*out, S, S) for (B, n*in, S, S)."""
@@ -51,46 +93,16 @@ class ConvNorm(nn.Module):
 
     def each(self, branches: list[Tensor]) -> list[Tensor]:
         """Return the same as `forward` for a list of n maps (B, in, S, S)."""
-        maps = convolve_each(self.conv, branches)
-        return [functional.relu(x, inplace=True) for x in _normalised(self.norm, maps)]
+        return [functional.relu(x, inplace=True) for x in self.norm(self.conv(branches))]
 
     def fold(self) -> None:
         """Multiply the batch norm into the convolution."""
         fold_conv_norm(self, "conv", "norm")
 
 
-def convolve_each(conv: nn.Conv2d, branches: list[Tensor]) -> list[Tensor]:
-    """Apply a convolution with n groups to n maps: the same numbers as on their concatenation."""
-    weights = conv.weight.chunk(len(branches))
-    biases = _chunks(conv.bias, len(branches))
-    return [
-        functional.conv2d(x, weight, bias, padding=conv.padding)  # pyright: ignore
-        for x, weight, bias in zip(branches, weights, biases, strict=True)
-    ]
-
-
 def faster_looped(x: Tensor, *, channels: int) -> bool:
     """Return whether branches of so many channels run faster one after the other."""
     return x.device.type == "cpu" and channels >= MIN_LOOP_CHANNELS
-
-
-def _chunks(values: Tensor | None, num: int) -> list[Tensor] | list[None]:
-    return [None] * num if values is None else list(values.chunk(num))
-
-
-def _normalised(norm: nn.Module, maps: list[Tensor]) -> list[Tensor]:
-    """Apply a batch norm over n*C channels to n maps of C channels."""
-    if not isinstance(norm, nn.BatchNorm2d):
-        return maps  # folded into the convolution
-    # Chunks of the running statistics are views: training updates them in place.
-    stores = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
-    parts = zip(maps, *(_chunks(store, len(maps)) for store in stores), strict=True)
-    return [
-        functional.batch_norm(
-            x, mean, var, scale, shift, norm.training, norm.momentum or 0.0, norm.eps
-        )
-        for x, mean, var, scale, shift in parts
-    ]
 
 
 class HighLevelExtractor(nn.Module):

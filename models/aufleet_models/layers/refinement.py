@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from aufleet_models.layers.high_level import ConvNorm, convolve_each, faster_looped
+from aufleet_models.layers.high_level import BranchConv, ConvNorm, faster_looped
 from aufleet_models.layers.scaling import scaled
 
 MARGIN = 8
@@ -24,7 +24,7 @@ class AttentionRefinement(nn.Module):
             ConvNorm(channels, self.channels, num_branches=num_units, padding=0)
             for channels in inputs
         )
-        self.last = nn.Conv2d(num_units * self.channels, num_units, 3, groups=num_units)
+        self.last = BranchConv(num_units * self.channels, num_units, 3, groups=num_units)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return maps (B, n, S - 8, S - 8) in (0, 1) for maps (B, n, S, S)."""
@@ -33,7 +33,7 @@ class AttentionRefinement(nn.Module):
             branches = list(maps.split(1, dim=1))
             for layer in self.layers:
                 branches = layer.each(branches)  # pyright: ignore[reportCallIssue]
-            return torch.cat(convolve_each(self.last, branches), 1).float().sigmoid()
+            return torch.cat(self.last(branches), 1).float().sigmoid()
         for layer in self.layers:
             maps = layer(maps)
         return self.last(maps).float().sigmoid()
