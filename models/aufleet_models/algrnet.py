@@ -42,14 +42,8 @@ class ALGRNetOptions(RegionOptions):
     """The global feature: an extractor's 5 x 5, the same without pooling, or the stem's."""
     map_pad: Literal[0, 1] = 0
     """Padding of the 1x1 convolutions: 1 as printed, which adds a border of biases."""
-    local_head: bool = True
-    """Units: one head per region."""
-    integrated_head: bool = True
-    """Units: one head for all, averaged with the local ones."""
     integrated_global: bool = False
     """The integrated head also sees the global feature, as in JAA-Net."""
-    detach_mean: bool = False
-    """The integrated head does not train the regions, as in JAA-Net."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +98,6 @@ class ALGRNet(RegionModel):
             order=self.order,
             channels=features,
             num_contexts=2 if options.integrated_global else 1,
-            local=options.local_head,
-            integrated=options.integrated_head,
-            detach_mean=options.detach_mean,
             width=width,
         )
 

@@ -1,14 +1,16 @@
 """JAA-Net, journal version (Shao et al., 2021): joint landmarks and attention per unit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from aufleet_models.contract import Task
+from aufleet_models.contract import Prediction, Task
 from aufleet_models.layers.fusion import MAP_SIZE
 from aufleet_models.layers.high_level import HighLevelExtractor
+from aufleet_models.layers.losses import refinement_loss
 from aufleet_models.layers.maps import hard_maps
 from aufleet_models.layers.readout import Readout
 from aufleet_models.layers.refinement import MARGIN, AttentionRefinement
@@ -17,12 +19,21 @@ from aufleet_models.region_model import Description, RegionModel, RegionOptions
 
 @dataclass(frozen=True, kw_only=True)
 class JAANetOptions(RegionOptions):
-    """The journal version, and the parts that set other versions apart."""
+    """The journal version, and the parts that set other versions apart.
+
+    The conference version (Shao et al., 2018) is `local_head` off and `refinement_weight` 0.0001;
+    it also trains `refinement` with twice the learning rate.
+    """
 
     refinement: bool = True
     """Redraw the maps by convolutions; otherwise they are drawn at 44 px and used as they are."""
-    local_head: bool = True
-    """Units: one head per unit, trained beside the answer; the conference version has none."""
+    refinement_weight: float = 0.0
+    """Weight of the loss that keeps a refined map near the first one; 0.0001 as in the conference
+    version."""
+    answer: Literal["mean", "integrated"] = "integrated"
+    """The local heads only train."""
+    detach_mean: bool = True
+    """The integrated head does not train the regions, where local heads do."""
     parity: bool = False
     """Number for number with the authors' PyTorch code: Dice over the batch, landmarks that
     start at (0, 0)."""
@@ -44,7 +55,10 @@ class JAANet(RegionModel):
     ) -> None:
         if options.parity:
             options = replace(options, dice="batch", start_at_mean_shape=False)
+        if options.refinement_weight and not options.refinement:
+            raise ValueError("refinement_weight judges refined maps: set refinement, or 0")
         super().__init__(options, task=task, units=units, width=width, sorted_regions=False)
+        self.options = options
         num, channels = len(self.order), self.stem.out_channels
         self.refinement = AttentionRefinement(num, width=width) if options.refinement else None
         self.local = HighLevelExtractor(channels, width=width, num_branches=num)
@@ -55,9 +69,6 @@ class JAANet(RegionModel):
             order=self.order,
             channels=self.alignment.out_channels,
             num_contexts=2,
-            local=options.local_head,
-            answer="integrated",
-            detach_mean=True,
             width=width,
         )
 
@@ -76,10 +87,25 @@ class JAANet(RegionModel):
             overview=overview,
         )
 
+    def loss(self, prediction: Prediction, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what every region network does and, where it has a weight, "refinement"."""
+        losses = super().loss(prediction, batch)
+        weight = self.options.refinement_weight
+        if not weight:
+            return losses
+        assert prediction.maps is not None
+        assert prediction.landmarks is not None
+        # Drawn again: they follow from the landmarks, and only this loss needs them.
+        refinement = refinement_loss(prediction.maps, self._drawn(prediction.landmarks))
+        total = losses["total"] + weight * refinement
+        return {**losses, "refinement": refinement, "total": total}
+
     def _maps(self, landmarks: Tensor) -> Tensor:
-        centres = self.centres(landmarks)
-        if self.refinement is None:
-            return hard_maps(centres, size=MAP_SIZE)
+        drawn = self._drawn(landmarks)
+        return drawn if self.refinement is None else self.refinement(drawn)
+
+    def _drawn(self, landmarks: Tensor) -> Tensor:
         # As published the larger map spans the whole frame and is then trimmed, so that it is
         # 3.4 pixels off at the border of the feature.
-        return self.refinement(hard_maps(centres, size=MAP_SIZE + MARGIN))
+        size = MAP_SIZE if self.refinement is None else MAP_SIZE + MARGIN
+        return hard_maps(self.centres(landmarks), size=size)

@@ -15,7 +15,8 @@ from torch.nn import functional
 from aufleet_models.contract import Prediction, Task
 from aufleet_models.layers.axial import CHANNEL_STEP, AxialAttention, AxialBlock
 from aufleet_models.layers.folding import fold_conv_norm
-from aufleet_models.layers.pooled import PalsyHeads, PooledModel
+from aufleet_models.layers.palsy_heads import PalsyHeads
+from aufleet_models.layers.pooled import PooledModel
 from aufleet_models.layers.scaling import scaled
 
 STAGES = ((16, 1, 1), (32, 2, 2), (64, 4, 2), (128, 1, 2))
@@ -28,6 +29,8 @@ SIZE_STEP = 16
 class MedTOptions:
     """What the gated axial Transformer can be told."""
 
+    gate_epochs: int = 10
+    """The gates of the attention stay at their first values for so many epochs, as published."""
     input_size: int = 176
     """Side at which the encoder works, a multiple of 16: frames are resized to it. The cost grows
     with its third power."""
@@ -40,8 +43,7 @@ class MedTOptions:
 class MedT(PooledModel):
     """Three convolutions, eight axial blocks, average over the map, one linear layer.
 
-    The encoder has 349,104 parameters at 176 px; with four grades 350,132 in all. The original
-    keeps the gates of the attention fixed for its first 10 epochs: see `freeze_gates`.
+    The encoder has 349,104 parameters at 176 px; with four grades 350,132 in all.
     """
 
     def __init__(
@@ -88,6 +90,14 @@ class MedT(PooledModel):
             frames = functional.interpolate(frames, (size, size), mode="bilinear", antialias=True)
         features = self.blocks(self.stem(frames)).mean(dim=(2, 3))
         return self.predict(self.classifier(features), self.palsy_heads(features))
+
+    def start_epoch(self, epoch: int) -> None:
+        """Keep the gates fixed in the first epochs.
+
+        Args:
+            epoch: Counted from 1.
+        """
+        self.freeze_gates(frozen=epoch <= self.options.gate_epochs)
 
     def freeze_gates(self, *, frozen: bool) -> None:
         """Let the gates pass no gradient, or let them learn again."""

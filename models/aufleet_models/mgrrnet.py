@@ -55,10 +55,6 @@ class MGRRNetOptions(RegionOptions):
     map_pad: Literal[0, 1] = 0
     """Padding of the last fusion's 1x1 convolutions: 1 adds a border of biases. The paper prints
     it for all, where sizes would no longer agree."""
-    local_head: bool = True
-    """Units: one head per region."""
-    integrated_head: bool = True
-    """Units: one head for all, averaged with the local ones."""
 
 
 class MGRRNet(RegionModel):
@@ -101,8 +97,6 @@ class MGRRNet(RegionModel):
             task=task,
             order=self.order,
             channels=features,
-            local=options.local_head,
-            integrated=options.integrated_head,
             width=width,
         )
         self.register_buffer("prior", torch.zeros(num, num))

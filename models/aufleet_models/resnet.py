@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from aufleet_models.contract import Prediction, Task
-from aufleet_models.layers.pooled import PalsyHeads, PooledModel
+from aufleet_models.layers.palsy_heads import PalsyHeads
+from aufleet_models.layers.pooled import PooledModel
 from aufleet_models.layers.residual import Depth, ResidualTrunk
 
 

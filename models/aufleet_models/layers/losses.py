@@ -88,6 +88,24 @@ def grade_cross_entropy(logits: Tensor, grades: Tensor, *, weights: Tensor) -> T
     return (losses * graded).sum() / graded.sum().clamp_min(1)
 
 
+def refinement_loss(maps: Tensor, drawn: Tensor) -> Tensor:
+    """Return how far refined maps are from the first ones: JAA-Net's, conference version.
+
+    The cross-entropy, averaged over pixels and frames and summed over the units.
+
+    Args:
+        maps: (B, n, S, S) refined maps in [0, 1].
+        drawn: (B, n, D, D) first maps, brought to S x S by their nearest pixels.
+    """
+    targets = functional.interpolate(drawn, maps.shape[-2:], mode="nearest")
+    # The cross-entropy of probabilities is refused under autocast.
+    with torch.autocast(maps.device.type, enabled=False):
+        losses = functional.binary_cross_entropy(
+            maps.float(), targets.detach().float(), reduction="none"
+        )
+    return losses.mean((0, 2, 3)).sum()
+
+
 def alignment_loss(landmarks: Tensor, truth: Tensor) -> Tensor:
     """Return the batch mean of sum_k |p_k - t_k|^2 / (2 d^2), d between the true eye centres.
 
