@@ -1,17 +1,16 @@
-"""`aufleet models`: the networks of the catalog."""
+"""`aufleet models`: the networks of the catalog, and pictures of what one sees."""
 
 from typing import Literal
 
 import typer
 
+from aufleet.cli import models_show
 from aufleet.cli.output import console, print_json
 
-app = typer.Typer(no_args_is_help=True, help="List the networks of the catalog.")
+app = typer.Typer(no_args_is_help=True, help="The networks of the catalog, and what one sees.")
 
 
-@app.callback()
-def _group() -> None:
-    """Keep `list` a verb of its own."""
+app.command("show")(models_show.command)
 
 
 @app.command("list")

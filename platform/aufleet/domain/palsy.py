@@ -36,6 +36,12 @@ _RANGES = {
 }
 
 GRADES = tuple(Grade)
+REGION_NAMES = tuple(
+    f"{part}, {side}"
+    for part in ("brow", "upper lid", "nostril wing", "cheek", "mouth corner", "chin")
+    for side in ("left", "right")
+)
+"""The regions of the palsy networks, in their order; left and right are the picture's."""
 NOT_GRADED = 9
 """The grade column of a frame without a palsy grade."""
 
