@@ -128,9 +128,25 @@ def projection(in_channels: int, out_channels: int, *, stride: int) -> nn.Module
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False),
-        nn.BatchNorm2d(out_channels),
+        SubsampledConv(in_channels, out_channels, step=stride), nn.BatchNorm2d(out_channels)
     )
+
+
+class SubsampledConv(nn.Conv2d):
+    """A 1x1 convolution without bias of every `step`-th row and column.
+
+    That is a 1x1 convolution with that stride, which oneDNN 3.x must not be given: with fewer than
+    8 (AVX-512: 16) channels in the channels-last layout the gradient of its weights is written past
+    the end of a buffer (uxlfoundation/oneDNN issue 6035; ResNets of width 0.0625 crashed).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, step: int) -> None:
+        super().__init__(in_channels, out_channels, 1, bias=False)
+        self.step = step
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, out_channels, H / step, W / step), rounded up."""
+        return super().forward(input[:, :, :: self.step, :: self.step])
 
 
 def _initialise(module: nn.Module) -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from aufleet_models import build_model
-from aufleet_models.layers.residual import ResidualTrunk
+from aufleet_models.layers.residual import Depth, ResidualTrunk, SubsampledConv
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,24 @@ def test_submodules_carry_the_public_names() -> None:
         "layer3.5.conv3.weight",
         "layer4.2.bn3.bias",
     } <= set(names)
+
+
+@pytest.mark.parametrize("size", [8, 7])
+def test_a_subsampled_convolution_is_one_with_a_stride(size: int) -> None:
+    conv = SubsampledConv(3, 5, step=2).double()
+    frames = torch.rand(2, 3, size, size, dtype=torch.float64)
+    strided = torch.nn.functional.conv2d(frames, conv.weight, stride=2)
+    torch.testing.assert_close(conv(frames), strided)
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_no_strided_1x1_convolution_is_left_whose_gradient_would_corrupt_memory(
+    depth: Depth,
+) -> None:
+    trunk = ResidualTrunk(depth, width=0.0625)
+    convolutions = [one for one in trunk.modules() if isinstance(one, torch.nn.Conv2d)]
+    assert {one.stride for one in convolutions if one.kernel_size == (1, 1)} == {(1, 1)}
+    trunk(torch.rand(4, 3, 64, 64)).sum().backward()
 
 
 def test_a_depth_that_does_not_exist_is_refused() -> None:
