@@ -1,7 +1,7 @@
 """What every network takes and returns.
 
-Shapes: B batch, U action units, 4 grades, R regions. Frames are (B, 3, 176, 176) in [-1, 1]
-(LP-Net: 224); landmarks are (B, 49, 2) as (x, y) in pixels of that crop.
+Shapes: B batch, U action units, 4 grades, R regions. Frames are (B, 3, 176, 176) in [-1, 1];
+landmarks are (B, 49, 2) as (x, y) in pixels of that crop, for LP-Net also (B, 68, 2).
 """
 
 from abc import abstractmethod
@@ -95,6 +95,11 @@ class FaceModel(nn.Module):
     def frame_size(self) -> int:
         """Side of the square crop that the network takes, in pixels."""
         return 176
+
+    @property
+    def num_points(self) -> int:
+        """Landmarks of each frame that `forward` needs: 49 or 68; 0 where it takes frames alone."""
+        return 0
 
     @torch.no_grad()
     def fold_for_inference(self) -> "FaceModel":

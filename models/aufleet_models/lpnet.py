@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from aufleet_models.contract import NOT_CODED, Prediction, Task
 from aufleet_models.layers.checks import require_finite
-from aufleet_models.layers.pooled import PalsyHeads, PooledModel
+from aufleet_models.layers.palsy_heads import PalsyHeads
+from aufleet_models.layers.pooled import PooledModel
 from aufleet_models.layers.region_lstm import RegionLstms
 from aufleet_models.layers.residual import Depth, ResidualTrunk
 from aufleet_models.layers.scaling import scaled
@@ -42,7 +43,7 @@ class LPNetOptions:
     person_specific: bool = True
     """P-Net: the shape of the face shifts the answers; the network then needs landmarks."""
     num_points: Literal[49, 68] = 68
-    """Landmarks that P-Net takes; 49 for data that has no more."""
+    """Landmarks that P-Net takes; 49 for data that has no more (a trial finds that out)."""
     orthogonality: Literal["cosine", "raw", "none"] = "cosine"
     """Loss between the features of face and shape: |cosine|, |product| as printed, or none."""
     orthogonality_weight: float = 1.0
@@ -53,10 +54,12 @@ class LPNetOptions:
     """Share of a batch that the rarer class of a unit shall weigh, at most one half."""
     selective_cap: float = 10.0
     """Largest weight of a label."""
-    frame_size: int = 224
-    """Side of the crop that the data gives, in pixels."""
+    frame_size: int = 176
+    """Side of the crop that the data gives, in pixels. The paper cuts 224 of 240; our aligned
+    frames have 200, of which every network sees 176."""
     input_size: int = 224
-    """Side at which the stem works: other crops are resized to it. 224 makes 7 x 7 regions."""
+    """Side at which the stem works, the paper's: other crops are resized to it. 224 makes 7 x 7
+    regions."""
     side_head: bool = False
     """Palsy: also answer which side is affected."""
     region_head: bool = False
@@ -118,6 +121,11 @@ class LPNet(PooledModel):
     def frame_size(self) -> int:
         """Side of the square crop, in pixels."""
         return self.options.frame_size
+
+    @property
+    def num_points(self) -> int:
+        """Landmarks of each frame that P-Net needs; 0 without it."""
+        return self.options.num_points if self.person is not None else 0
 
     def forward(self, frames: Tensor, landmarks: Tensor | None = None) -> Prediction:
         """Return the prediction.

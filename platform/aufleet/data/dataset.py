@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+import numpy as np
+
 from aufleet.data.manifest import MANIFEST_KEY, Manifest, Partition, parse_manifest
 from aufleet.data.partition import SubjectFrames, decode_partition
 from aufleet.domain.folds import Fold
+from aufleet.domain.landmarks import NUM_POINTS
 from aufleet.errors import DataError, ObjectMissingError
 from aufleet.storage import Store, open_store, root_uri, sha256_of
 
@@ -60,6 +63,15 @@ class Dataset:
             if cache_dir:
                 _to_cache(partition, cache_dir, data)
         return decode_partition(data, subject=subject, num_units=len(self.manifest.units))
+
+    def num_points(self) -> int:
+        """Return the most landmarks that the frames have: 68 or 49, as the first subject has.
+
+        One subject tells: the importer that made a data set found the landmarks of all its frames
+        in one way. Where it is mistaken, the loader says so.
+        """
+        first = self.read_subject(self.manifest.subjects[0])
+        return NUM_POINTS if np.isnan(first.landmarks_68).any() else first.landmarks_68.shape[1]
 
 
 def open_dataset(uri: str) -> Dataset:

@@ -12,10 +12,10 @@ from torch import Tensor
 from aufleet.data.alignment import CROP_SIZE, to_input
 from aufleet.data.dataset import Dataset
 from aufleet.data.labels import LabelStatistics, count_labels
-from aufleet.data.part import read_part
+from aufleet.data.part import Part, read_part
 from aufleet.data.records import ALIGNED_SIZE
 from aufleet.data.sampling import Crops, batch_bounds, centre_crops, epoch_order, random_crops
-from aufleet.domain.landmarks import mirror
+from aufleet.domain.landmarks import NUM_POINTS, mirror
 from aufleet.errors import ConfigError
 
 Batch = dict[str, Tensor]
@@ -41,6 +41,7 @@ class FoldLoader:
         rank: int = 0,
         ranks: int = 1,
         frame_size: int = CROP_SIZE,
+        num_points: int = NUM_POINTS,
         cache_dir: Path | None = None,
         shuffle_labels: bool = False,
     ) -> None:
@@ -57,11 +58,13 @@ class FoldLoader:
             rank: Of this process.
             ranks: Processes that share each global batch.
             frame_size: Side of the crop in pixels.
+            num_points: Landmarks of each frame in a batch: 49, or 68 where every frame has them.
             cache_dir: A folder of this node that keeps what was read from the store.
             shuffle_labels: Deal the labels to other frames, so that nothing can be learnt.
 
         Raises:
-            ConfigError: No subjects, a unit that the data set lacks, or a number that cannot be.
+            ConfigError: No subjects, a unit that the data set lacks, a number that cannot be, or
+                a frame without the 68 points that are asked for.
             DataError: A subject that the data set lacks.
             ObjectMissingError: A partition is not in the store.
             ObjectCorruptError: A partition is not what was published.
@@ -69,6 +72,7 @@ class FoldLoader:
         _check(batch=batch, seed=seed, rank=rank, ranks=ranks, frame_size=frame_size)
         part = read_part(dataset, subjects=subjects, units=units, cache_dir=cache_dir)
         self._part = part.with_shuffled_labels(seed=seed) if shuffle_labels else part
+        self._landmarks = _points_of(part, num_points=num_points, uri=dataset.uri)
         self._bounds = batch_bounds(len(part.indices), batch=batch, merge_single=augment)
         self._seed, self._augment = seed, augment
         self._rank, self._ranks = rank, ranks
@@ -92,9 +96,9 @@ class FoldLoader:
             start_step: Steps of the epoch that are already done.
 
         Yields:
-            "frames" (b, 3, 176, 176) float32 in [-1, 1]; "landmarks" (b, 49, 2) float32 in pixels
-            of the crop; "units" (b, U) int64 with 0, 1 or 9; "grade" (b,) int64 with 0 to 3 or 9;
-            "index" (b,) int64, the frame's number in the data set.
+            "frames" (b, 3, 176, 176) float32 in [-1, 1]; "landmarks" (b, 49 or 68, 2) float32 in
+            pixels of the crop; "units" (b, U) int64 with 0, 1 or 9; "grade" (b,) int64 with 0 to 3
+            or 9; "index" (b,) int64, the frame's number in the data set.
         """
         rows = np.arange(self.num_frames)
         if self._augment:
@@ -110,7 +114,7 @@ class FoldLoader:
     def _load(self, rows: NDArray[np.int64], *, epoch: int) -> Batch:
         part, crops = self._part, self._crops(self._part.indices[rows], epoch=epoch)
         frames = cut_frames(part.pictures.take(rows), crops, size=self._frame_size)
-        landmarks = cut_landmarks(part.landmarks[rows], crops, size=self._frame_size)
+        landmarks = cut_landmarks(self._landmarks[rows], crops, size=self._frame_size)
         return {
             "frames": torch.from_numpy(to_input(frames)),
             "landmarks": torch.from_numpy(landmarks),
@@ -137,11 +141,26 @@ def cut_frames(frames: NDArray[np.uint8], crops: Crops, *, size: int) -> NDArray
 def cut_landmarks(
     landmarks: NDArray[np.float32], crops: Crops, *, size: int
 ) -> NDArray[np.float32]:
-    """Return landmarks (b, 49, 2) in pixels of the crops."""
+    """Return landmarks (b, 49 or 68, 2) in pixels of the crops."""
     offsets = np.stack([crops.left, crops.top], axis=-1).astype(np.float32)
     cut = landmarks - offsets[:, None]
     cut[crops.flip] = mirror(cut[crops.flip], width=size)
     return cut
+
+
+def _points_of(part: Part, *, num_points: int, uri: str) -> NDArray[np.float32]:
+    """Return the landmarks of a part, (N, num_points, 2)."""
+    if num_points == NUM_POINTS:
+        return part.landmarks
+    if num_points != part.landmarks_68.shape[1]:
+        raise ConfigError(f"frames with {num_points} landmarks cannot be had", "choose 49 or 68")
+    lacking = int(np.isnan(part.landmarks_68).any(axis=(1, 2)).sum())
+    if lacking:
+        raise ConfigError(
+            f"{lacking} of {len(part.indices)} frames of {uri} have no 68 landmarks",
+            f"set num_points to {NUM_POINTS}, which every frame has",
+        )
+    return part.landmarks_68
 
 
 def _check(*, batch: int, seed: int, rank: int, ranks: int, frame_size: int) -> None:

@@ -25,6 +25,7 @@ class Part:
     Attributes:
         pictures: Their pixels.
         landmarks: (N, 49, 2) float32, pixels of the aligned frame.
+        landmarks_68: (N, 68, 2) float32 in the same pixels, NaN in the rows that have none.
         units: (N, U) int64: 0, 1 or 9.
         grades: (N,) int64: 0 to 3 or 9.
         indices: (N,) int64, number of each frame in the whole data set.
@@ -32,6 +33,7 @@ class Part:
 
     pictures: "Pictures"
     landmarks: NDArray[np.float32]
+    landmarks_68: NDArray[np.float32]
     units: NDArray[np.int64]
     grades: NDArray[np.int64]
     indices: NDArray[np.int64]
@@ -107,6 +109,7 @@ def read_part(
     return Part(
         pictures=Pictures(parts),
         landmarks=np.concatenate([part.landmarks for part in parts]),
+        landmarks_68=np.concatenate([part.landmarks_68 for part in parts]),
         units=np.concatenate([part.units[:, columns] for part in parts]),
         grades=np.concatenate([part.grade for part in parts]),
         indices=_indices(dataset, parts),

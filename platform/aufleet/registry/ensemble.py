@@ -28,7 +28,7 @@ class FoldEnsemble(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
         self.temperature, self.exclusive = temperature, exclusive
-        self.frame_size = members[0].frame_size
+        self.frame_size, self.num_points = members[0].frame_size, members[0].num_points
 
     def forward(self, frames: Tensor, landmarks: Tensor | None = None) -> Prediction:
         """Return the calibrated prediction for frames (B, 3, S, S) in [-1, 1]."""

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -12,7 +12,8 @@ from torch import Tensor
 from aufleet.data.dataset import Dataset, open_dataset
 from aufleet.data.labels import LabelStatistics
 from aufleet.data.loader import FoldLoader
-from aufleet.training.config import TrialConfig
+from aufleet.domain.landmarks import NUM_POINTS
+from aufleet.training.config import TrialConfig, option_names
 from aufleet.training.ranks import Ranks
 from aufleet_models.contract import TrainingStatistics
 
@@ -20,6 +21,8 @@ EVALUATION_BATCH = 64
 """Frames that a rank evaluates at once."""
 KEPT_FRAMES = 8192
 """Frames that a process keeps decoded over trials (120 KB each)."""
+_POINTS_OPTION = "num_points"
+"""Option of the networks that read landmarks (LP-Net): how many."""
 
 
 class Loader(Protocol):
@@ -80,7 +83,7 @@ class PublishedFold:
             "train",
             batch=self.config.batch,
             seed=self.config.seed,
-            augment=True,
+            augment=self.config.augment,
             frame_size=frame_size,
             shuffle_labels=self.config.shuffle_labels,
             rank=ranks.rank,
@@ -108,6 +111,7 @@ class PublishedFold:
 
     def _loader(self, part: str, **settings: object) -> FoldLoader:
         subjects = getattr(self.dataset.fold(self.config.fold), part)
+        settings["num_points"] = fitted_options(self.config).get(_POINTS_OPTION, NUM_POINTS)
         key = (self.dataset.uri, subjects, self.units, *sorted(settings.items()))
 
         def read() -> FoldLoader:
@@ -126,6 +130,18 @@ def open_fold(config: TrialConfig) -> PublishedFold:
     return PublishedFold(config=config, dataset=_open(config.dataset))
 
 
+def fitted_options(config: TrialConfig) -> dict[str, Any]:
+    """Return the options of the trial's network, open ones filled in from its data set.
+
+    A network that reads landmarks takes as many as the data set has, unless the trial says how
+    many.
+    """
+    options = dict(config.options)
+    if _POINTS_OPTION in option_names(config.model) and _POINTS_OPTION not in options:
+        options[_POINTS_OPTION] = _num_points(config.dataset)
+    return options
+
+
 def training_statistics(train: Loader) -> TrainingStatistics:
     """Return the label counts of the training part as a network takes them."""
     counted = train.statistics()
@@ -136,6 +152,7 @@ def training_statistics(train: Loader) -> TrainingStatistics:
 
 # A published data set never changes, so a process opens it once.
 _open = lru_cache(maxsize=4)(open_dataset)
+_num_points = lru_cache(maxsize=4)(lambda uri: _open(uri).num_points())
 _loaders: OrderedDict[tuple, FoldLoader] = OrderedDict()
 
 

@@ -21,7 +21,12 @@ from aufleet.training.config import TrialConfig
 from aufleet.training.engine import Engine
 from aufleet.training.environment import trial_process
 from aufleet.training.evaluation import evaluate
-from aufleet.training.fold_data import FoldData, open_fold, training_statistics
+from aufleet.training.fold_data import (
+    FoldData,
+    fitted_options,
+    open_fold,
+    training_statistics,
+)
 from aufleet.training.loop import Trial, conclude, run_epochs
 from aufleet.training.ranks import Ranks, join_ranks
 from aufleet.training.results import Report, TestScore, TrialResult
@@ -35,16 +40,17 @@ TEST_SCORE = "test.json"
 
 
 def build_network(config: TrialConfig, units: tuple[int, ...] | None) -> FaceModel:
-    """Build the catalog's network with fresh weights.
+    """Build the catalog's network with fresh weights, for the landmarks that its data set has.
 
     Raises:
         ConfigError: The network refuses a setting.
     """
     from aufleet_models import build_model
 
+    options = fitted_options(config)
     try:
         return build_model(
-            config.model, task=config.task, units=units, width=config.width, **config.options
+            config.model, task=config.task, units=units, width=config.width, **options
         )
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{config.model} cannot be built: {error}") from error

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from aufleet.data.dataset import Dataset, open_dataset
 from aufleet.data.publish import DatasetSpec, publish_dataset
 from aufleet.data.records import FrameRecord
+from aufleet.domain.landmarks import POINTS_49_OF_68
 from aufleet.storage import Store
 
 MakeRecord = Callable[..., FrameRecord]
@@ -69,3 +71,20 @@ def subjects(make_record: MakeRecord) -> list[tuple[str, list[FrameRecord]]]:
 def dataset(subjects: list, spec: DatasetSpec, store: Store) -> Dataset:
     publish_dataset(subjects, spec=spec, store=store)
     return open_dataset(store.uri_of("datasets/faces/1"))
+
+
+@pytest.fixture
+def dataset_68(subjects: list, spec: DatasetSpec, store: Store) -> Dataset:
+    """The same with 68 points: the 49, and jaw and inner mouth corners far outside."""
+    publish_dataset(
+        ((subject, list(map(_with_68_points, records))) for subject, records in subjects),
+        spec=replace(spec, version="68"),
+        store=store,
+    )
+    return open_dataset(store.uri_of("datasets/faces/68"))
+
+
+def _with_68_points(record: FrameRecord) -> FrameRecord:
+    points = np.full((68, 2), 1000, dtype=np.float32)
+    points[POINTS_49_OF_68] = record.landmarks
+    return replace(record, landmarks_68=points)

@@ -7,7 +7,7 @@ import torch
 from aufleet.data import part
 from aufleet.data.loader import Batch, FoldLoader, cut_frames, cut_landmarks
 from aufleet.data.sampling import random_crops
-from aufleet.domain.landmarks import MIRROR_49
+from aufleet.domain.landmarks import MIRROR_49, POINTS_49_OF_68
 from aufleet.errors import ConfigError, DataError
 
 SUBJECTS = ("S2", "S4", "S5", "S7")
@@ -147,6 +147,27 @@ def test_landmarks_move_with_the_pixels_under_crop_and_flip(template) -> None:
     assert 10 < crops.flip.sum() < 30
 
 
+@pytest.mark.parametrize("augment", [False, True])
+def test_sixty_eight_points_are_cut_and_mirrored_as_the_forty_nine(dataset_68, augment) -> None:
+    few = loader_of(dataset_68, augment=augment)
+    many = loader_of(dataset_68, augment=augment, num_points=68)
+
+    for one, other in zip(few.epoch(2), many.epoch(2), strict=True):
+        assert other["landmarks"].shape == (len(one["index"]), 68, 2)
+        assert torch.equal(other["landmarks"][:, POINTS_49_OF_68], one["landmarks"])
+        assert torch.equal(other["frames"], one["frames"])
+
+
+def test_sixty_eight_points_that_a_frame_lacks_are_an_error(dataset) -> None:
+    complaint = "22 of 22 frames of .* have no 68 landmarks: set num_points to 49"
+    with pytest.raises(ConfigError, match=complaint):
+        loader_of(dataset, num_points=68)
+
+
+def test_a_data_set_says_how_many_points_it_has(dataset, dataset_68) -> None:
+    assert (dataset.num_points(), dataset_68.num_points()) == (49, 68)
+
+
 def test_evaluation_takes_the_centre_crop(dataset, template) -> None:
     batch = next(loader_of(dataset, augment=False).epoch(0))
 
@@ -210,6 +231,7 @@ def test_statistics_count_the_whole_part_on_every_rank(dataset, template) -> Non
         ({"batch": 0}, ConfigError, "batch of 0"),
         ({"rank": 2, "ranks": 2}, ConfigError, "no rank 2 of 2"),
         ({"frame_size": 224}, ConfigError, "224 pixels"),
+        ({"num_points": 66}, ConfigError, "66 landmarks cannot be had: choose 49 or 68"),
         ({"seed": -1}, ConfigError, "seed -1"),
     ],
 )

@@ -68,6 +68,12 @@ def test_p_net_without_landmarks_says_what_it_needs(frames: Tensor) -> None:
         _small()(frames)
 
 
+def test_the_network_says_how_many_landmarks_it_needs() -> None:
+    assert _small().num_points == 49
+    assert _small(num_points=68).num_points == 68
+    assert _small(person_specific=False).num_points == 0
+
+
 def test_without_p_net_no_landmarks_are_needed(frames: Tensor) -> None:
     assert _small(person_specific=False)(frames).logits.shape == (4, 3)
 
@@ -166,9 +172,13 @@ def test_crops_of_another_size_are_resized(landmarks: Tensor) -> None:
     assert model(torch.rand(1, 3, 176, 176)).logits.shape == (1, 3)
 
 
-def test_the_paper_takes_crops_of_224_pixels() -> None:
-    with torch.device("meta"):
-        assert build_model("lpnet", task="au", units=BP4D).frame_size == 224
+def test_by_default_the_usual_crop_becomes_the_papers_49_regions(landmarks: Tensor) -> None:
+    model = build_model("lpnet", task="au", units=BP4D, width=0.0625, num_points=49).eval()
+    assert model.frame_size == 176
+    seen = []
+    model.get_submodule("stem").register_forward_hook(lambda _, args, out: seen.append(out.shape))
+    model(torch.rand(4, 3, 176, 176), landmarks)
+    assert seen[0][2:] == (7, 7)
 
 
 def test_a_target_above_one_half_is_refused() -> None:
