@@ -101,6 +101,13 @@ class FaceModel(nn.Module):
         """Landmarks of each frame that `forward` needs: 49 or 68; 0 where it takes frames alone."""
         return 0
 
+    def start_epoch(self, epoch: int) -> None:
+        """Hear that a training epoch begins; also the first one after a resume.
+
+        Args:
+            epoch: Counted from 1.
+        """
+
     @torch.no_grad()
     def fold_for_inference(self) -> "FaceModel":
         """Return an equal network that is faster: linear pairs and batch norms multiplied out."""

@@ -16,13 +16,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from safetensors.torch import load, save
 from torch import Tensor
 
 from aufleet.errors import AlreadyExistsError, ConfigError, ObjectCorruptError, TrainingError
 from aufleet.storage import Store, sha256_of
-from aufleet.training.config import TrialConfig
+from aufleet.training.config import DEFAULTS_OF_LATER, TrialConfig
 from aufleet.training.results import EpochReport, best_report
 
 SCHEMA_VERSION = 1
@@ -44,6 +45,9 @@ class Checkpoint:
         constant: F1 per label of the best constant answer on the validation frames.
         reports: Of all epochs up to this one.
         digests: sha256 of each file.
+        settings: Those of its trial.
+        network: Keyword arguments for `build_model` that build its network again.
+        initialized: Where its first weights came from and which; None where they were drawn.
     """
 
     key: str
@@ -51,6 +55,9 @@ class Checkpoint:
     constant: Mapping[str, float]
     reports: tuple[EpochReport, ...]
     digests: Mapping[str, str]
+    settings: Mapping[str, Any]
+    network: Mapping[str, Any]
+    initialized: Mapping[str, Any] | None
 
 
 @dataclass(kw_only=True)
@@ -60,10 +67,14 @@ class Checkpoints:
     Attributes:
         store: The trial's store.
         config: The trial.
+        network: As in `Checkpoint`; set before the first write.
+        initialized: The same.
     """
 
     store: Store
     config: TrialConfig
+    network: Mapping[str, Any] = field(default_factory=dict)
+    initialized: Mapping[str, Any] | None = None
     _attempt: str = ""
     _keys: dict[int, str] = field(default_factory=dict)
 
@@ -105,6 +116,8 @@ class Checkpoints:
             "epoch": epoch,
             "config_id": self.config.config_id,
             "settings": self.config.settings,
+            "network": dict(self.network),
+            "initialized": self.initialized,
             "files": digests,
             "constant": dict(constant),
             "reports": [asdict(report) for report in reports],
@@ -138,9 +151,13 @@ class Checkpoints:
                 number += 1
 
     def _read(self, key: str) -> Checkpoint:
-        checkpoint, settings = _parse_index(self.store, key)
+        checkpoint = read_checkpoint(self.store, key)
         mine = json.loads(json.dumps(self.config.settings))
-        differing = sorted(name for name in mine if mine[name] != settings.get(name))
+        differing = sorted(
+            name
+            for name in mine
+            if mine[name] != checkpoint.settings.get(name, DEFAULTS_OF_LATER.get(name))
+        )
         if differing:
             raise ConfigError(
                 f"{self.store.uri_of(key)} was trained with another {', '.join(differing)}",
@@ -156,7 +173,27 @@ def read_checkpoint(store: Store, key: str) -> Checkpoint:
         ObjectMissingError: There is no whole checkpoint.
         ObjectCorruptError: Its index is damaged.
     """
-    return _parse_index(store, key)[0]
+    return _parse_index(store, key)
+
+
+def read_best_checkpoint(store: Store) -> Checkpoint | None:
+    """Return the best checkpoint of a finished trial's store; None where it holds none.
+
+    Raises:
+        ConfigError: The trial has epochs left.
+        ObjectCorruptError: An index is damaged.
+    """
+    whole = _whole(store.keys())
+    if not whole:
+        return None
+    newest = read_checkpoint(store, whole[max(whole)])
+    if newest.epoch < newest.settings["epochs"]:
+        raise ConfigError(
+            f"the trial at {store.uri} has {newest.epoch} of {newest.settings['epochs']} epochs",
+            "finish it first, or name one of its checkpoints' folders",
+        )
+    best = best_report(newest.reports).epoch
+    return read_checkpoint(store, max(item for item in whole.items() if item[0][0] == best)[1])
 
 
 def read_tensors(store: Store, checkpoint: Checkpoint, name: str) -> dict[str, Tensor]:
@@ -171,19 +208,21 @@ def read_tensors(store: Store, checkpoint: Checkpoint, name: str) -> dict[str, T
     return load(store.read_verified(f"{checkpoint.key}/{name}", sha256=checkpoint.digests[name]))
 
 
-def _parse_index(store: Store, key: str) -> tuple[Checkpoint, dict]:
+def _parse_index(store: Store, key: str) -> Checkpoint:
     uri = store.uri_of(f"{key}/{INDEX}")
     data = store.read(f"{key}/{INDEX}")
     try:
         index = json.loads(data)
-        checkpoint = Checkpoint(
+        return Checkpoint(
             key=key,
             epoch=index["epoch"],
             constant=index["constant"],
             reports=tuple(EpochReport(**report) for report in index["reports"]),
             digests={name: file["sha256"] for name, file in index["files"].items()},
+            settings=index["settings"],
+            network=index.get("network", {}),
+            initialized=index.get("initialized"),
         )
-        return checkpoint, index["settings"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ObjectCorruptError(
             f"{uri} is no index of a checkpoint ({error})", "delete that checkpoint's folder"

@@ -7,7 +7,7 @@ from dataclasses import asdict, field, fields
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from aufleet.domain.action_units import NAMES
@@ -18,6 +18,37 @@ Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 OPTIMIZERS = ("sgd", "adamw")
+DEFAULTS_OF_LATER = {"augment": True, "initialize_from": None, "learning_rates": None}
+"""Settings that came after the first configurations had their names, and the values that leave a
+name as it was."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class InitializeFrom:
+    """Where the first weights of a trial come from, and which of them it takes.
+
+    Attributes:
+        uri: A checkpoint's folder, a finished trial's folder (its best epoch), a model package, or
+            a .safetensors file; "experiments/..." and "models/..." lie below the root. "{fold}"
+            stands for the trial's own fold.
+        member: Which member of a package; empty takes that of the trial's fold, or the only one.
+        into: The part of the network that the names of a file belong to: "stem".
+        parts: Copy these parts only ("stem", "readout.local"), whole; empty copies what fits.
+        fresh: Leave these parts as they are.
+        units: Unit -> the source's unit to copy from, or None to leave it fresh; a unit that is
+            not named is copied from the same unit, where the source has it.
+    """
+
+    uri: Annotated[str, Field(min_length=1)]
+    member: str = ""
+    into: str = ""
+    parts: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    units: Mapping[int, int | None] = field(default_factory=dict)
+
+
+def _from_uri(given: object) -> object:
+    return {"uri": given} if isinstance(given, str) else given
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -48,6 +79,10 @@ class TrialConfig:
         ranks: Processes that train together.
         threads: CPU threads of each rank; other numbers give other rounding.
         shuffle_labels: Train on shuffled labels: the check that a score comes from the faces.
+        augment: Crop and mirror the training frames at random; False takes the centre crop.
+        initialize_from: Where the first weights come from; a URI alone copies whatever fits.
+        learning_rates: Part of the network ("stem") -> factor on its learning rate; of nested
+            parts the longer name counts, and what is not named has factor 1.
     """
 
     model: str
@@ -72,6 +107,9 @@ class TrialConfig:
     ranks: Positive = 1
     threads: Positive = 1
     shuffle_labels: bool = False
+    augment: bool = True
+    initialize_from: Annotated[InitializeFrom | None, BeforeValidator(_from_uri)] = None
+    learning_rates: Mapping[str, NotNegative] | None = None
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other.
@@ -121,7 +159,11 @@ class TrialConfig:
 
     @property
     def _canonical(self) -> str:
-        everything = {key: value for key, value in self.settings.items() if key != "fold"}
+        everything = {
+            key: value
+            for key, value in self.settings.items()
+            if key != "fold" and not (key in DEFAULTS_OF_LATER and value == DEFAULTS_OF_LATER[key])
+        }
         return json.dumps(everything, sort_keys=True, separators=(",", ":"))
 
 
@@ -158,6 +200,8 @@ def _unknown(key: str, known: set[str]) -> ConfigError:
 def _first_problem(error: ValidationError) -> ConfigError:
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"]) or "settings"
+    if problem["type"] == "unexpected_keyword_argument":
+        return _unknown(where, {f"initialize_from.{one.name}" for one in fields(InitializeFrom)})
     if problem["type"] == "missing":
         return ConfigError(f"setting {where!r} is missing")
     return ConfigError(f"setting {where!r} is {problem['input']!r}", problem["msg"])

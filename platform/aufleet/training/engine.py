@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aufleet.errors import ConfigError
 from aufleet.training.config import TrialConfig
 from aufleet.training.environment import load_deepspeed
 from aufleet.training.ranks import Ranks
@@ -33,10 +34,12 @@ class Engine:
         self.network = network.to(ranks.device)
         self._ranks = ranks
         self._states = _STATES[config.optimizer]
+        factors, groups = _parameter_groups(self.network, config)
+        self._factors = factors
         self._deepspeed = load_deepspeed()
         self._inner: Any = self._deepspeed.initialize(
             model=_Loss(self.network),
-            optimizer=_optimizer(self.network, config),
+            optimizer=_optimizer(groups, config),
             config=_deepspeed_config(config),
             dist_init_required=False,
         )[0]
@@ -44,9 +47,9 @@ class Engine:
         self._parameters = {n: p for n, p in self.network.named_parameters() if p.requires_grad}
 
     def set_learning_rate(self, learning_rate: float) -> None:
-        """Set the learning rate of the next steps."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
+        """Set the learning rate of the next steps; parts with a factor of their own follow it."""
+        for group, factor in zip(self._optimizer.param_groups, self._factors, strict=True):
+            group["lr"] = factor * learning_rate
 
     def step(self, batch: Batch, *, weight: float = 1.0) -> Tensor:
         """Train on this rank's share of a global batch and return its loss, a detached scalar.
@@ -95,6 +98,7 @@ class Engine:
 
     def optimizer_state(self) -> dict[str, Tensor]:
         """Return the optimizer's state on the CPU; every rank calls this and gets all."""
+        self._link_states()
         state = {
             f"{key}:{name}": _copy(value)
             for name, parameter in self._parameters.items()
@@ -159,7 +163,16 @@ class Engine:
         for flat in self._holders(next(iter(self._parameters.values()))):
             for key in present:
                 self._optimizer.state[flat][key] = torch.zeros_like(flat)
-        if self._stage < 3:
+        self._link_states()
+
+    def _link_states(self) -> None:
+        """Let ZeRO-1 and -2 find every parameter's state.
+
+        They look for the states of all groups of parameters as soon as the first one has made its
+        step, when the others have none yet.
+        """
+        if self._stage in (1, 2):
+            self._inner.optimizer._hp_optimizer_states_linked = False
             self._inner.optimizer._lazy_init_hp_params_optimizer_state()
 
 
@@ -176,8 +189,33 @@ class _Loss(nn.Module):
         return self.network.loss(prediction, batch)["total"] if self.training else prediction
 
 
-def _optimizer(network: nn.Module, config: TrialConfig) -> torch.optim.Optimizer:
-    parameters = [one for one in network.parameters() if one.requires_grad]
+def _parameter_groups(
+    network: nn.Module, config: TrialConfig
+) -> tuple[list[float], list[list[nn.Parameter]]]:
+    """Return factors on the learning rate, and the parameters that each is for.
+
+    Raises:
+        ConfigError: A factor names no part of the network.
+    """
+    parts = config.learning_rates or {}
+    named = [(name, one) for name, one in network.named_parameters() if one.requires_grad]
+    for part in parts:
+        if not any(name.startswith(f"{part}.") or name == part for name, _ in named):
+            known = ", ".join(dict.fromkeys(name.partition(".")[0] for name, _ in named))
+            raise ConfigError(
+                f"learning_rates names {part!r}, which {config.model} does not train",
+                f"its parts are {known}",
+            )
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in named:
+        fitting = [part for part in parts if name.startswith(f"{part}.") or name == part]
+        factor = parts[max(fitting, key=len)] if fitting else 1.0
+        groups.setdefault(factor, []).append(parameter)
+    return list(groups), list(groups.values())
+
+
+def _optimizer(groups: list[list[nn.Parameter]], config: TrialConfig) -> torch.optim.Optimizer:
+    parameters = [{"params": group} for group in groups]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(
             parameters,

@@ -59,7 +59,9 @@ def conclude(
 ) -> TrialResult:
     """Return the result of a trial with these epochs."""
     checkpoint = ranks.from_first(lambda: checkpoints.key_of(best_report(reports).epoch))
-    return TrialResult.of(reports, constant=constant, checkpoint=checkpoint)
+    return TrialResult.of(
+        reports, constant=constant, checkpoint=checkpoint, initialized=checkpoints.initialized
+    )
 
 
 def _run_epoch(
@@ -68,6 +70,7 @@ def _run_epoch(
     config, started = trial.config, time.perf_counter()
     learning_rate = config.learning_rate * config.decay ** ((epoch - 1) // config.decay_epochs)
     engine.set_learning_rate(learning_rate)
+    engine.network.start_epoch(epoch)
     # Seeded anew, so that a resumed epoch needs no saved state of any generator.
     seed_everything(config.seed, epoch, trial.ranks.rank)
     train_loss = train_epoch(engine, trial.train, epoch=epoch, ranks=trial.ranks)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,8 @@ class TrialResult:
             `model.safetensors` and `validation.safetensors`.
         epochs: Every epoch's report, also those before a resume.
         seconds: Wall time of all epochs.
+        initialized: Where the first weights came from, and which were copied; None where they were
+            drawn.
     """
 
     best_epoch: int
@@ -71,10 +73,16 @@ class TrialResult:
     checkpoint: str
     epochs: tuple[EpochReport, ...]
     seconds: float
+    initialized: Mapping[str, Any] | None = None
 
     @classmethod
     def of(
-        cls, reports: tuple[EpochReport, ...], *, constant: Mapping[str, float], checkpoint: str
+        cls,
+        reports: tuple[EpochReport, ...],
+        *,
+        constant: Mapping[str, float],
+        checkpoint: str,
+        initialized: Mapping[str, Any] | None = None,
     ) -> Self:
         """Return the result of a trial with these epochs."""
         best = best_report(reports)
@@ -87,6 +95,7 @@ class TrialResult:
             checkpoint=checkpoint,
             epochs=reports,
             seconds=sum(report.seconds for report in reports),
+            initialized=initialized,
         )
 
 

@@ -27,6 +27,7 @@ from aufleet.training.fold_data import (
     open_fold,
     training_statistics,
 )
+from aufleet.training.initial import initialize
 from aufleet.training.loop import Trial, conclude, run_epochs
 from aufleet.training.ranks import Ranks, join_ranks
 from aufleet.training.results import Report, TestScore, TrialResult
@@ -80,7 +81,8 @@ def run_trial(
         build: Makes the network.
 
     Raises:
-        ConfigError: The network refuses a setting, or the ranks are not the configuration's.
+        ConfigError: The network refuses a setting, the ranks are not the configuration's, or the
+            trial cannot start from the model that it names.
         NonFiniteLossError: The loss became NaN or infinite; epoch and step are named.
         ObjectCorruptError: The newest checkpoint, or a shard of the data, is damaged.
     """
@@ -101,6 +103,8 @@ def _train(
     build: Build,
 ) -> TrialResult:
     resumed = ranks.from_first(checkpoints.newest)
+    if resumed:
+        checkpoints.initialized = resumed.initialized
     if resumed and resumed.epoch >= config.epochs:
         reports, constant = resumed.reports, resumed.constant
         return conclude(reports, constant, checkpoints=checkpoints, ranks=ranks)
@@ -109,6 +113,9 @@ def _train(
     network.use_statistics(training_statistics(train))
     if resumed:
         network.load_state_dict(read_tensors(checkpoints.store, resumed, MODEL))
+    elif config.initialize_from:
+        checkpoints.initialized = initialize(network, config, config.initialize_from)
+    checkpoints.network = network.config
     with closing(Engine(network, config=config, ranks=ranks)) as engine:
         if resumed:
             engine.load_optimizer_state(read_tensors(checkpoints.store, resumed, OPTIMIZER))

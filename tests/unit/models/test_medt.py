@@ -58,3 +58,15 @@ def test_frozen_gates_stay_while_the_rest_learns() -> None:
     assert first
     assert not first & set(gates)
     assert set(gates) <= changed(frozen=False)
+
+
+def test_gates_are_frozen_for_the_published_number_of_epochs() -> None:
+    model = _small()
+    frozen = []
+    for epoch in range(1, 13):
+        model.start_epoch(epoch)
+        frozen.append({one.gates_frozen for one in model.modules() if hasattr(one, "gates_frozen")})
+    assert frozen == 10 * [{True}] + 2 * [{False}]
+    never = build_model("medt", task="palsy", width=0.125, input_size=32, gate_epochs=0)
+    never.start_epoch(1)
+    assert not any(getattr(one, "gates_frozen", False) for one in never.modules())
