@@ -37,7 +37,7 @@ _RANGES = {
 
 GRADES = tuple(Grade)
 REGION_NAMES = tuple(
-    f"{part}, {side}"
+    f"{side} {part}"
     for part in ("brow", "upper lid", "nostril wing", "cheek", "mouth corner", "chin")
     for side in ("left", "right")
 )
