@@ -33,10 +33,14 @@ def command(
     member: str = typer.Option(
         "", "--member", help="One member of an ensemble, as fold2; default: the mean of all."
     ),
-    task: Task | None = typer.Option(None, "--task", help="Untrained networks: au or palsy."),
-    units: str = typer.Option("", "--units", help="Untrained networks: units, as AU1,AU12."),
+    task: Task | None = typer.Option(
+        None, "--task", help="Untrained networks: au (default) or palsy."
+    ),
+    units: str = typer.Option(
+        "", "--units", help="Untrained networks: as AU1,AU12; default: the 12 of BP4D."
+    ),
     width: float | None = typer.Option(
-        None, "--width", help="Untrained networks: scale of the channels."
+        None, "--width", help="Untrained networks: scale of the channels; default: 1.0."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:

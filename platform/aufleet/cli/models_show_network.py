@@ -94,8 +94,16 @@ def open_checkpoint(uri: str, *, fresh: FreshSettings) -> ShownNetwork:
             f"there is no whole checkpoint at {folder}",
             "give the folder that holds checkpoint.json, as aufleet train prints it",
         ) from None
-    network = build_model(**checkpoint.network)
-    network.load_state_dict(read_tensors(store, checkpoint, MODEL))
+    state = read_tensors(store, checkpoint, MODEL)
+    try:
+        network = build_model(**checkpoint.network)
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"the checkpoint at {folder} fits no network ({reason})",
+            "it was written by another version of the networks",
+        ) from None
     name, fold = network.config["name"], checkpoint.settings["fold"]
     units = network.config["units"]
     return ShownNetwork(

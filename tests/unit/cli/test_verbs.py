@@ -20,6 +20,10 @@ VERBS = {
     },
     ("data", "inspect"): {"--json"},
     ("models", "list"): {"--json"},
+    ("models", "show"): {
+        *("--image", "--out", "--aligned", "--checkpoint", "--member"),
+        *("--task", "--units", "--width", "--json"),
+    },
     ("token", "create"): {"--scope", "--expires-days", "--json"},
     ("token", "list"): {"--json"},
     ("token", "revoke"): set(),
