@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -8,6 +10,7 @@ from aufleet_models.layers.losses import (
     balance_weights,
     dice_loss,
     grade_cross_entropy,
+    refinement_loss,
     unit_cross_entropy,
 )
 
@@ -96,3 +99,33 @@ def test_a_face_without_eyes_apart_is_an_error(face) -> None:
     for truth in (together, missing):
         with pytest.raises(ValueError, match="true landmarks of sample 0"):
             alignment_loss(face, truth)
+
+
+def test_refined_maps_are_judged_by_the_first_ones() -> None:
+    drawn = torch.zeros(2, 3, 52, 52)
+    drawn[:, 1] = 0.25
+    drawn[1, 2, 0, 0] = 1.0  # the nearest pixel of the corner of the smaller map
+    maps = torch.full((2, 3, 44, 44), 0.5)
+    maps[:, 0] = 0.1
+    maps[0, 1] = 0.8
+    losses = [
+        -math.log(0.9),
+        (-0.25 * math.log(0.8) - 0.75 * math.log(0.2) - math.log(0.5)) / 2,
+        -math.log(0.5),
+    ]
+    assert refinement_loss(maps, drawn).item() == pytest.approx(sum(losses), rel=1e-5)
+    maps[1, 2, 0, 0] = 0.9
+    losses[2] += (math.log(0.5) - math.log(0.9)) / (2 * 44 * 44)
+    assert refinement_loss(maps, drawn).item() == pytest.approx(sum(losses), rel=1e-6)
+
+
+def test_nearest_pixels_of_the_first_map_are_those_of_the_published_code() -> None:
+    drawn = torch.arange(52.0).expand(1, 1, 52, 52) / 51
+    targets = torch.tensor([math.floor(pixel * 52 / 44) for pixel in range(44)]) / 51
+    maps = torch.full((1, 1, 44, 44), 0.5, requires_grad=True)
+    (gradient,) = torch.autograd.grad(refinement_loss(maps, drawn), maps)
+    # d/dq of the cross-entropy at q = 1/2 is 2 - 4 t.
+    expected = ((2 - 4 * targets) / 44**2).expand(44, 44)
+    # At every 11th pixel the quotient is whole, and rounding decides.
+    sure = torch.arange(44) % 11 > 0
+    torch.testing.assert_close(gradient[0, 0][:, sure], expected[:, sure])
