@@ -82,7 +82,7 @@ def _cells(row: "Row", *, folds: list[int]) -> list[str]:
 
 def _describe(row: "Row") -> str:
     """Name a configuration, say what is searched in it, and what became of it."""
-    lines = [f"{row.model} {row.config_id}"]
+    lines = [" ".join(filter(None, [row.row, row.model, row.config_id]))]
     if row.hyperparameters:
         settings = [f"{key}={_short(value)}" for key, value in row.hyperparameters.items()]
         lines.append(f"[dim]{', '.join(settings)}[/]")

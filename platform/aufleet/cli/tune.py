@@ -6,15 +6,27 @@ from typing import TYPE_CHECKING
 import typer
 
 from aufleet.cli.output import console, errors, print_json
+from aufleet.cli.train import parse_settings
+from aufleet.errors import ConfigError
 
 if TYPE_CHECKING:
     from aufleet.storage import Store
     from aufleet.tuning.experiment import Experiment
+    from aufleet.tuning.grid import Plan
     from aufleet.tuning.leaderboard import Leaderboard
 
 
+_SETTINGS = typer.Option(
+    None, "--set", metavar="KEY=VALUE", help="A value in the place of the file's; repeatable."
+)
+
+
 def command(
-    experiment: Path = typer.Argument(help="Experiment file, or demo or demo-palsy."),
+    experiment: Path = typer.Argument(
+        help="Experiment file, demo, demo-palsy, or ablation:NAME (aufleet models ablations)."
+    ),
+    dataset: str = typer.Option("", help="Data set in the place of the file's."),
+    settings: list[str] | None = _SETTINGS,
     dry_run: bool = typer.Option(False, "--dry-run", help="Print the plan and run nothing."),
     cpus: int | None = typer.Option(None, "--cpus", min=1, help="CPUs to use; default: all."),
     retry_failed: bool = typer.Option(
@@ -24,16 +36,24 @@ def command(
 ) -> None:
     """Search an experiment: models x folds x hyperparameters, then score the winner.
 
-    The same command goes on where an interrupted one ended; nothing finished runs twice.
+    The same command goes on where an interrupted one ended; nothing finished runs twice. A file
+    holds a search or, under `rows`, a table of named configurations, which are all scored; keys
+    and starts from earlier models are described in docs/experiments.md.
+
+    --set changes a value of the file: epochs=5 (of every trial), resources.ranks=2, folds=[1],
+    name=other, or an input of the table.
 
     Example: aufleet tune bp4d-search.yaml --dry-run
+
+    Example: aufleet tune ablation:algrnet-bp4d --dataset demo/1 --set width=0.125 --set epochs=5
     """
     from aufleet.data.dataset import open_dataset
     from aufleet.storage import open_store, root_uri
     from aufleet.tuning.experiment import read_experiment
     from aufleet.tuning.grid import dataset_uri, plan_of
 
-    wanted = read_experiment(_file_of(experiment))
+    changes = parse_settings(settings or []) | ({"dataset": dataset} if dataset else {})
+    wanted = read_experiment(_file_of(experiment), changes=changes)
     root = open_store(root_uri())
     plan = plan_of(wanted, root=root)
     if dry_run:
@@ -43,10 +63,14 @@ def command(
             "trials": plan.trials,
             "resources_per_trial": plan.resources_per_trial,
         }
+        if wanted.rows:
+            plain |= {"rows": dict(plan.rows), "left_out": dict(plan.left_out)}
         _show_plan(plain, as_json=as_json)
         return
+    for row, reason in plan.left_out.items():
+        errors.print(f"row {row} is left out: {reason}", soft_wrap=True, markup=False)
     open_dataset(dataset_uri(wanted, root=root))  # before seconds are spent on Ray
-    leaderboard = _search(wanted, root=root, cpus=cpus, retry_failed=retry_failed)
+    leaderboard = _search(wanted, plan, root=root, cpus=cpus, retry_failed=retry_failed)
     if as_json:
         print_json(leaderboard.to_plain())
     else:
@@ -67,7 +91,12 @@ def _show_winner(leaderboard: "Leaderboard") -> None:
 
 
 def _search(
-    experiment: "Experiment", *, root: "Store", cpus: int | None, retry_failed: bool
+    experiment: "Experiment",
+    plan: "Plan",
+    *,
+    root: "Store",
+    cpus: int | None,
+    retry_failed: bool,
 ) -> "Leaderboard":
     from aufleet.cli.orphans import no_orphans
     from aufleet.cli.ray_session import ray_session
@@ -78,7 +107,8 @@ def _search(
 
     store = root.child(f"experiments/{experiment.name}")
     # Progress goes to standard error: standard output is for the result.
-    listeners = [show_progress(errors), MlflowTracker(experiment.name, store=store)]
+    tracker = MlflowTracker(experiment.name, store=store, rows=plan.rows)
+    listeners = [show_progress(errors, rows=plan.rows), tracker]
     with no_orphans(), ray_session(num_cpus=cpus):
         return run_search(
             experiment,
@@ -94,8 +124,21 @@ def _file_of(experiment: Path) -> Path:
     """Return the file, or the one of this name that comes with the package."""
     import aufleet.tuning
 
-    shipped = Path(aufleet.tuning.__file__).parent / "experiments" / f"{experiment}.yaml"
+    folder = Path(aufleet.tuning.__file__).parent / "experiments"
+    kind, separator, name = str(experiment).partition(":")
+    if separator and kind == "ablation":
+        return _ablation(folder / "ablations", name)
+    shipped = folder / f"{experiment}.yaml"
     return shipped if not experiment.exists() and shipped.is_file() else experiment
+
+
+def _ablation(folder: Path, name: str) -> Path:
+    """Return the file of a table that comes with the package."""
+    file = folder / f"{name}.yaml"
+    if not file.is_file():
+        known = ", ".join(sorted(one.stem for one in folder.glob("*.yaml")))
+        raise ConfigError(f"there is no ablation table {name!r}", f"known are {known}")
+    return file
 
 
 def _show_plan(plan: dict, *, as_json: bool) -> None:
@@ -109,3 +152,7 @@ def _show_plan(plan: dict, *, as_json: bool) -> None:
         f"{plan['configurations']} configurations x {len(plan['folds'])} folds = "
         f"{plan['trials']} trials, each on {resources}"
     )
+    for row, config_id in plan.get("rows", {}).items():
+        console.print(f"  {row} [dim]{config_id}[/]")
+    for row, reason in plan.get("left_out", {}).items():
+        console.print(f"  {row} is left out: {reason}", soft_wrap=True, markup=False)

@@ -11,7 +11,9 @@
     resources: {ranks: 1, cpus_per_rank: 2, gpus_per_rank: 1}
 
 A key under `fixed` or `search` is a field of `TrialConfig`, or an architecture option of at least
-one of the models; a model that has no such option goes without it.
+one of the models; a model that has no such option goes without it. In the place of `search` and
+`sampler` there may be `rows`, a table of named configurations: see `rows`; where a trial can start
+from another: see `starts`.
 """
 
 from collections.abc import Collection, Mapping
@@ -26,6 +28,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from aufleet.domain.folds import NUM_FOLDS
 from aufleet.errors import ConfigError
 from aufleet.training.config import TrialConfig, option_names
+from aufleet.tuning.changes import change
+from aufleet.tuning.rows import EXPLAINING, RowName, TableRow
 
 OWN_SETTINGS = ("model", "task", "dataset", "fold", "options", "shuffle_labels")
 """Fields of a trial that the experiment decides by keys of its own."""
@@ -118,6 +122,14 @@ class Experiment(_Strict):
     """Settings of every trial."""
     search: dict[str, Range] = {}
     """Settings that differ between configurations."""
+    rows: dict[RowName, TableRow] = {}
+    """Named configurations, in the place of a search; all are scored on the test parts."""
+    paper: str = ""
+    """Where the table stands."""
+    inputs: dict[str, str] = {}
+    """Name -> what a person has to bring; a row that needs it is left out without it."""
+    given: dict[str, str] = {}
+    """Input -> its URI."""
     sampler: SamplerSettings = SamplerSettings()
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
     resources: Resources = Resources()
@@ -133,19 +145,42 @@ class Experiment(_Strict):
             raise ValueError(f"there is no fold {min(unknown)}; folds are 1 to {NUM_FOLDS}")
         if twice := sorted(set(self.fixed) & set(self.search)):
             raise ValueError(f"{twice[0]} stands under fixed and under search")
+        self._check_rows()
         for key, one in self.search.items():
             if self.sampler.kind == "grid" and one.choice is None:
                 raise ValueError(f"a grid needs a choice for {key}; use the random sampler")
         return self
 
+    def _check_rows(self) -> None:
+        if self.rows and (self.search or self.sampler != SamplerSettings()):
+            raise ValueError("rows are the configurations: leave search and sampler out")
+        if unknown := sorted(set(self.given) - set(self.inputs)):
+            raise ValueError(f"given names {unknown[0]}, which is not among the inputs")
+        for name, row in self.rows.items():
+            if row.model is None and len(self.models) > 1:
+                raise ValueError(f"rows.{name} must say its model: there are several")
+            if row.model is not None and row.model not in self.models:
+                raise ValueError(f"rows.{name}.model {row.model!r} is not among the models")
+
     @property
     def identity(self) -> dict[str, Any]:
         """What must not change when an experiment is continued; more configurations may."""
-        return self.model_dump(mode="json", exclude={"sampler": {"configurations"}})
+        plain = self.model_dump(mode="json", exclude={"sampler": {"configurations"}, "paper": True})
+        # An input may be given later: rows that had waited for it are added.
+        del plain["inputs"], plain["given"]
+        rows = plain.pop("rows")
+        for row in rows.values():
+            for key in EXPLAINING:
+                del row[key]
+        return plain | ({"rows": rows} if rows else {})
 
 
-def read_experiment(path: Path) -> Experiment:
+def read_experiment(path: Path, *, changes: Mapping[str, Any] | None = None) -> Experiment:
     """Return the experiment that a file describes.
+
+    Args:
+        path: The file.
+        changes: Key -> value in the place of what stands in the file; see `changes`.
 
     Raises:
         ConfigError: The file is missing or no YAML, or a key or value is wrong; names the file.
@@ -154,10 +189,12 @@ def read_experiment(path: Path) -> Experiment:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", "name an experiment file") from None
-    return parse_experiment(text, source=str(path))
+    return parse_experiment(text, source=str(path), changes=changes)
 
 
-def parse_experiment(text: str, *, source: str) -> Experiment:
+def parse_experiment(
+    text: str, *, source: str, changes: Mapping[str, Any] | None = None
+) -> Experiment:
     """Return the experiment of a YAML text; `source` stands at the start of each error.
 
     Raises:
@@ -169,6 +206,7 @@ def parse_experiment(text: str, *, source: str) -> Experiment:
         raise ConfigError(f"{source} is not YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{source} holds no settings", "see `aufleet tune --help`")
+    content = change(content, changes or {}, own_keys=Experiment.model_fields)
     _refuse_what_is_to_come(content, source=source)
     try:
         experiment = Experiment.model_validate(content)
@@ -196,7 +234,7 @@ def _first_problem(error: ValidationError, *, content: Any, source: str) -> Conf
     problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
     where = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
-        model = _model_at(problem["loc"][:-1])
+        model = TableRow if problem["loc"][0] == "rows" else _model_at(problem["loc"][:-1])
         return _unknown_key(where, str(problem["loc"][-1]), known=model.model_fields, source=source)
     message = problem["msg"].removeprefix("Value error, ")
     return ConfigError(f"{source}: {where}" if where else source, message)
@@ -221,8 +259,9 @@ def _check_settings(experiment: Experiment, *, source: str) -> None:
             known |= option_names(model)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error.what}", error.remedy) from None
-    for part in ("fixed", "search"):
-        settings: Mapping[str, Any] = getattr(experiment, part)
+    parts: dict[str, Collection[str]] = {"fixed": experiment.fixed, "search": experiment.search}
+    parts |= {f"rows.{name}.settings": row.settings for name, row in experiment.rows.items()}
+    for part, settings in parts.items():
         for key in settings:
             if key in OWN_SETTINGS:
                 raise ConfigError(

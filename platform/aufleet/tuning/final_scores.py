@@ -14,15 +14,24 @@ MAX_ATTEMPTS = 2
 class FinalScores:
     """Hands out checkpoints of each model's winner that are not scored yet, and notes scores."""
 
-    def __init__(self, ledger: Ledger, *, folds: Sequence[int], listener: SearchListener) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        folds: Sequence[int],
+        listener: SearchListener,
+        of_all: bool = False,
+    ) -> None:
         """Prepare; who wins is asked when the first checkpoint is.
 
         Args:
             ledger: Knows the trials, and keeps the scores.
             folds: All folds of the experiment.
             listener: Hears of it.
+            of_all: Score every configuration that has all its folds: the rows of a table.
         """
         self._ledger, self._folds, self._listener = ledger, folds, listener
+        self._of_all = of_all
         self._waiting: deque[tuple[TrialRecord, int]] | None = None
         self.errors: list[str] = []
         """Why a checkpoint could not be scored."""
@@ -57,7 +66,9 @@ class FinalScores:
 
     def _find(self) -> list[TrialRecord]:
         trials = self._ledger.trials()
-        winners = rank(trials, experiment="", folds=self._folds).winners
+        board = rank(trials, experiment="", folds=self._folds)
+        whole = {row.config_id for row in board.rows if row.status == "finished"}
+        winners = whole if self._of_all else board.winners
         scored = {(one.config_id, one.fold) for one in self._ledger.tests()}
         return [
             one

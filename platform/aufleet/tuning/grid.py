@@ -1,14 +1,16 @@
 """The grid: models x folds x sampled hyperparameters, as trials."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from aufleet.errors import ConfigError
 from aufleet.storage import Store, open_store
 from aufleet.training.config import TrialConfig, option_names
 from aufleet.tuning.experiment import Experiment
 from aufleet.tuning.ledger import ConfigurationRecord, trial_id
 from aufleet.tuning.sampler import Point, Sampler, sampler_for
+from aufleet.tuning.starts import LeftOutError, NamedTrials, StartFinder
 
 _SETTINGS = frozenset(one.name for one in fields(TrialConfig))
 
@@ -24,6 +26,11 @@ class Configuration:
     """The searched settings and their values."""
     trials: tuple[TrialConfig, ...]
     """One trial per fold, in the experiment's order of folds."""
+    row: str = ""
+    """Its name in the table; empty in a search."""
+    after: Mapping[int, str] = field(default_factory=dict)
+    """Fold -> name of the trial whose weights it starts from, where that is one of the same
+    experiment."""
 
     @property
     def config_id(self) -> str:
@@ -43,13 +50,38 @@ def dataset_uri(experiment: Experiment, *, root: Store) -> str:
     return open_store(dataset).uri if is_whole else root.uri_of(f"datasets/{dataset}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a configuration stands in a table."""
+
+    row: str = ""
+    """Its name."""
+    above: Mapping[str, NamedTrials] = field(default_factory=dict)
+    """The rows above it that run."""
+
+
 def configuration_of(
-    experiment: Experiment, *, root: Store, model: str, point: Point, index: int
+    experiment: Experiment,
+    *,
+    root: Store,
+    model: str,
+    point: Point,
+    index: int,
+    place: "Place | None" = None,
 ) -> Configuration:
     """Return the configuration of a point.
 
+    Args:
+        experiment: What is searched.
+        root: The root store.
+        model: Name of the network.
+        point: Settings beside the fixed ones.
+        index: The point's number.
+        place: Where it stands in a table; None in a search.
+
     Raises:
         ConfigError: A value of the point, or of the fixed settings, is not valid.
+        LeftOutError: The model that it starts from is not there.
     """
     understood = _SETTINGS | option_names(model)
     mine = {key: value for key, value in point.items() if key in understood}
@@ -64,8 +96,71 @@ def configuration_of(
         "dataset": dataset_uri(experiment, root=root),
         "shuffle_labels": experiment.shuffle_labels,
     }
+    place = place or Place()
+    after: Mapping[int, str] = {}
+    if settings.get("initialize_from"):
+        finder = StartFinder(
+            experiment=experiment.name,
+            root=root,
+            folds=experiment.folds,
+            inputs=experiment.inputs,
+            given=experiment.given,
+            rows=place.above,
+        )
+        start = finder.find(settings["initialize_from"], row=place.row)
+        settings["initialize_from"], after = start.setting, start.after
     trials = [TrialConfig.from_settings({**settings, "fold": fold}) for fold in experiment.folds]
-    return Configuration(index=index, model=model, point=mine, trials=tuple(trials))
+    return Configuration(
+        index=index, model=model, point=mine, trials=tuple(trials), row=place.row, after=after
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The rows of an experiment."""
+
+    configurations: tuple[Configuration, ...]
+    """Those that run, in the order of the file."""
+    left_out: Mapping[str, str]
+    """Row -> why it does not run."""
+
+
+def table_of(experiment: Experiment, *, root: Store) -> Table:
+    """Return the configurations of an experiment's rows.
+
+    Raises:
+        ConfigError: A setting is not valid, or two rows are the same.
+    """
+    found: dict[str, Configuration] = {}
+    left_out: dict[str, str] = {}
+    for index, (name, row) in enumerate(experiment.rows.items()):
+        if row.left_out:
+            left_out[name] = row.left_out
+            continue
+        above = {
+            other: NamedTrials(model=one.model, config_id=one.config_id)
+            for other, one in found.items()
+        }
+        try:
+            found[name] = configuration_of(
+                experiment,
+                root=root,
+                model=row.model or experiment.models[0],
+                point=row.settings,
+                index=index,
+                place=Place(row=name, above=above),
+            )
+        except LeftOutError as error:
+            left_out[name] = str(error)
+    names: dict[str, str] = {}
+    for name, one in found.items():
+        if one.config_id in names:
+            raise ConfigError(
+                f"rows {names[one.config_id]} and {name} are the same configuration",
+                "leave one out, or correct its settings",
+            )
+        names[one.config_id] = name
+    return Table(configurations=tuple(found.values()), left_out=left_out)
 
 
 class ConfigurationSource:
@@ -82,14 +177,14 @@ class ConfigurationSource:
             known: What earlier runs handed out: handed out again, never drawn anew.
         """
         self._experiment, self._root = experiment, root
+        self._rows = iter(table_of(experiment, root=root).configurations)
         self._known = {(record.model, record.index): record.point for record in known}
-        self._samplers: dict[str, Sampler] = {
-            model: sampler_for(experiment) for model in experiment.models
-        }
+        searched = () if experiment.rows else experiment.models
+        self._samplers: dict[str, Sampler] = {model: sampler_for(experiment) for model in searched}
         self._seen: set[str] = set()
-        num_points = max(sampler.num_points for sampler in self._samplers.values())
+        num_points = max((one.num_points for one in self._samplers.values()), default=0)
         self._order = iter(
-            [(index, model) for index in range(num_points) for model in experiment.models]
+            [(index, model) for index in range(num_points) for model in self._samplers]
         )
 
     def next_configuration(self) -> Configuration | None:
@@ -97,6 +192,8 @@ class ConfigurationSource:
 
         Points that differ only in options that a model does not have are one configuration.
         """
+        if self._experiment.rows:
+            return next(self._rows, None)
         for index, model in self._order:
             configuration = configuration_of(
                 self._experiment,
@@ -112,7 +209,8 @@ class ConfigurationSource:
 
     def observe(self, configuration: Configuration, score: float | None) -> None:
         """Tell the sampler the mean score of a configuration, or None where it failed."""
-        self._samplers[configuration.model].observe(configuration.index, score)
+        if not configuration.row:
+            self._samplers[configuration.model].observe(configuration.index, score)
 
     def _point(self, index: int, *, model: str) -> Point:
         sampler = self._samplers[model]
@@ -130,6 +228,10 @@ class Plan:
     configurations: int
     folds: tuple[int, ...]
     resources_per_trial: dict[str, float]
+    rows: Mapping[str, str] = field(default_factory=dict)
+    """Row -> its config_id, of those that run."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Row -> why it does not run."""
 
     @property
     def trials(self) -> int:
@@ -148,6 +250,7 @@ def plan_of(experiment: Experiment, *, root: Store) -> Plan:
     while (one := source.next_configuration()) is not None:
         configurations.append(one)
     resources = experiment.resources
+    left_out = table_of(experiment, root=root).left_out
     return Plan(
         configurations=len(configurations),
         folds=experiment.folds,
@@ -156,4 +259,6 @@ def plan_of(experiment: Experiment, *, root: Store) -> Plan:
             "cpus": resources.ranks * resources.cpus_per_rank,
             "gpus": resources.ranks * resources.gpus_per_rank,
         },
+        rows={one.row: one.config_id for one in configurations if one.row},
+        left_out=left_out,
     )

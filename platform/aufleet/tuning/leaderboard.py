@@ -60,7 +60,8 @@ class Row:
     Attributes:
         model: Name of the network.
         config_id: Names the configuration.
-        hyperparameters: The searched settings.
+        hyperparameters: The searched settings, or those of the table's row.
+        row: Its name in a table; empty in a search.
         status: "finished", "incomplete", or "failed".
         reason: Why it failed.
         validation: Scores on the validation subjects, over the folds that ended; None for none.
@@ -71,6 +72,7 @@ class Row:
     config_id: str
     hyperparameters: Mapping[str, Any]
     status: str
+    row: str = ""
     reason: str = ""
     validation: Scores | None = None
     test: Scores | None = None
@@ -80,6 +82,7 @@ class Row:
         scores = self.validation.to_plain() if self.validation else _NO_SCORES
         return {
             "model": self.model,
+            "row": self.row,
             "config_id": self.config_id,
             "hyperparameters": dict(self.hyperparameters),
             **scores,
@@ -177,6 +180,7 @@ def _row(
         model=records[0].model,
         config_id=records[0].config_id,
         hyperparameters=records[0].point,
+        row=records[0].row,
         status="failed" if failed else "finished" if whole else "incomplete",
         reason=failed[0].reason if failed else "",
         validation=_scores(finished),

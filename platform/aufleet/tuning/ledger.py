@@ -40,6 +40,8 @@ class ConfigurationRecord(_Record):
     index: int
     point: dict[str, Any]
     config_id: str
+    row: str = ""
+    """The row of the table that it is; empty in a search."""
 
 
 class TrialRecord(_Record):
@@ -57,6 +59,10 @@ class TrialRecord(_Record):
     """The searched settings."""
     settings: dict[str, Any]
     """All settings of the trial."""
+    row: str = ""
+    """The row of the table that it belongs to; empty in a search."""
+    initialized: dict[str, Any] | None = None
+    """Where the first weights came from, and which were copied."""
     score: float | None = None
     """Macro F1 on the validation subjects at the best epoch."""
     loss: float | None = None

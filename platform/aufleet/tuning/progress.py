@@ -1,7 +1,7 @@
 """The live view of a search: a bar per running trial, what is done, the best so far, time left."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -13,11 +13,31 @@ from aufleet.tuning.grid import id_of
 from aufleet.tuning.ledger import TestRecord, TrialRecord
 
 
-def show_progress(console: Console, *, quiet: bool = False) -> SearchListener:
-    """Return a live view where the console is a terminal, else one that writes plain lines."""
+def show_progress(
+    console: Console, *, quiet: bool = False, rows: Mapping[str, str] | None = None
+) -> SearchListener:
+    """Return a live view where the console is a terminal, else one that writes plain lines.
+
+    Args:
+        console: Where it is shown.
+        quiet: Show nothing.
+        rows: Row of a table -> config_id; trials are shown under these names.
+    """
+    names = _Names(rows or {})
     if console.is_terminal and not quiet:
-        return LiveProgress(console)
-    return LineProgress((lambda line: None) if quiet else console.print)
+        return LiveProgress(console, names=names)
+    return LineProgress((lambda line: None) if quiet else console.print, names=names)
+
+
+class _Names:
+    """What trials are called."""
+
+    def __init__(self, rows: Mapping[str, str]) -> None:
+        self._rows = {config_id: row for row, config_id in rows.items()}
+
+    def of_trial(self, trial: TrialConfig) -> str:
+        row = self._rows.get(trial.config_id)
+        return f"{row} fold {trial.fold}" if row else id_of(trial)
 
 
 class _Tally:
@@ -69,16 +89,17 @@ class _Tally:
 
     def _note(self, record: TrialRecord) -> None:
         if record.score is not None:
-            name = f"{record.model} {record.config_id}"
+            name = record.row or f"{record.model} {record.config_id}"
             self._scores.setdefault(name, []).append(record.score)
 
 
 class LineProgress:
     """Writes a line when a trial ends, for logs and pipes."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    def __init__(self, write: Callable[[str], None], *, names: _Names | None = None) -> None:
         """Write through a function."""
         self._write, self._tally = write, _Tally()
+        self._names = names or _Names({})
 
     def search_started(self, *, num_trials: int, ended: Sequence[TrialRecord]) -> None:
         """Say how much there is to do."""
@@ -88,7 +109,7 @@ class LineProgress:
 
     def trial_started(self, trial: TrialConfig) -> None:
         """Say which trial runs."""
-        self._write(f"{id_of(trial)} started")
+        self._write(f"{self._names.of_trial(trial)} started")
 
     def epoch_ended(self, trial: TrialConfig, report: EpochReport) -> None:
         """Say nothing: a log needs no line per epoch."""
@@ -96,7 +117,8 @@ class LineProgress:
     def trial_ended(self, trial: TrialConfig, record: TrialRecord) -> None:
         """Say how a trial ended."""
         self._tally.end(record)
-        self._write(f"{id_of(trial)} {_ending(record)}; {self._tally.line}")
+        name = self._names.of_trial(trial)
+        self._write(f"{name} {_ending(record)}; {self._tally.line}")
 
     def test_started(self, *, num_folds: int) -> None:
         """Say that the winner is scored."""
@@ -114,8 +136,9 @@ class LineProgress:
 class LiveProgress:
     """Bars that move, for terminals."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, names: _Names | None = None) -> None:
         """Draw on a console."""
+        self._names = names or _Names({})
         self._tally = _Tally()
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -139,7 +162,7 @@ class LiveProgress:
 
     def trial_started(self, trial: TrialConfig) -> None:
         """Add a bar."""
-        name = f"{trial.model} {trial.config_id} fold {trial.fold}"
+        name = self._names.of_trial(trial)
         self._running[id_of(trial)] = self._bars.add_task(name, total=trial.epochs, note="starting")
 
     def epoch_ended(self, trial: TrialConfig, report: EpochReport) -> None:
@@ -153,7 +176,7 @@ class LiveProgress:
         if (bar := self._running.pop(id_of(trial), None)) is not None:
             self._bars.remove_task(bar)
         self._tally.end(record)
-        self._bars.console.print(f"  {id_of(trial)} {_ending(record)}")
+        self._bars.console.print(f"  {self._names.of_trial(trial)} {_ending(record)}")
         self._draw_total()
 
     def test_started(self, *, num_folds: int) -> None:

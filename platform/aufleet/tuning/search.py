@@ -11,7 +11,7 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
-from aufleet.errors import TrainingError
+from aufleet.errors import ConfigError, TrainingError
 from aufleet.storage import Store
 from aufleet.training.config import TrialConfig
 from aufleet.tuning.events import Listeners, SearchListener
@@ -64,13 +64,19 @@ def run_search(
     """
     store = root.child(f"experiments/{experiment.name}")
     plan = plan_of(experiment, root=root)
+    if not plan.configurations:
+        raise ConfigError(
+            f"no row of {experiment.name} can run", next(iter(plan.left_out.values()))
+        )
     ledger = Ledger(store)
     ledger.open_experiment(experiment)
     listener = Listeners(listeners)
     listener.search_started(num_trials=plan.trials, ended=ledger.trials())
     try:
         source = ConfigurationSource(experiment, root=root, known=ledger.configurations())
-        final_scores = FinalScores(ledger, folds=experiment.folds, listener=listener)
+        final_scores = FinalScores(
+            ledger, folds=experiment.folds, listener=listener, of_all=bool(experiment.rows)
+        )
         searcher = FoldSearcher(
             source,
             ledger=ledger,

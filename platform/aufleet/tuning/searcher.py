@@ -88,6 +88,7 @@ class FoldSearcher(Searcher):
         for record in ledger.trials():
             self._ended[record.trial_id] = record
         self._open: list[_Progress] = []
+        self._failed: set[str] = set()
         self._live: dict[str, _Live | _LiveTest] = {}
         self._errors: dict[str, tuple[str, bool]] = {}
         self._broken: Exception | None = None
@@ -114,7 +115,9 @@ class FoldSearcher(Searcher):
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         trial = self._next_waiting() or self._open_next()
         if trial is None:
-            return self._suggest_test(trial_id)
+            # What waits for another trial's weights comes when that has ended.
+            blocked = any(one.waiting and not one.failed for one in self._open)
+            return None if blocked else self._suggest_test(trial_id)
         progress = self._open_of(trial)
         last = self._ended.get(id_of(trial))
         attempt = last.attempt + 1 if last else 1
@@ -180,10 +183,30 @@ class FoldSearcher(Searcher):
         return {TRIAL: record.settings, CHECKPOINT: record.checkpoint}
 
     def _next_waiting(self) -> TrialConfig | None:
-        for progress in self._open:
-            if progress.waiting and not progress.failed:
-                return progress.waiting.pop(0)
+        for progress in list(self._open):
+            if (trial := self._pop_ready(progress)) is not None:
+                return trial
         return None
+
+    def _pop_ready(self, progress: _Progress) -> TrialConfig | None:
+        """Return a waiting trial whose start is there; give up a configuration that has none."""
+        for trial in progress.waiting if not progress.failed else ():
+            needed = progress.configuration.after.get(trial.fold)
+            ended = self._ended.get(needed) if needed else None
+            if needed is None or (ended and ended.status == "finished"):
+                progress.waiting.remove(trial)
+                return trial
+            if needed.rpartition("/")[0] in self._failed:
+                self._give_up(progress, trial, needed=needed)
+                return None
+        return None
+
+    def _give_up(self, progress: _Progress, trial: TrialConfig, *, needed: str) -> None:
+        """Write down that a trial cannot start: the one that it starts from failed."""
+        last = self._ended.get(id_of(trial))
+        live = _Live(trial=trial, attempt=last.attempt + 1 if last else 1, progress=progress)
+        self._fail(live, f"{needed}, from which it starts, failed or belongs to a row that failed")
+        self._settle(progress)
 
     def _open_next(self) -> TrialConfig | None:
         """Return the first trial of the next configuration that has one left."""
@@ -194,12 +217,13 @@ class FoldSearcher(Searcher):
                     index=configuration.index,
                     point=configuration.point,
                     config_id=configuration.config_id,
+                    row=configuration.row,
                 )
             )
             progress = self._recall(configuration)
             self._open.append(progress)
-            if progress.waiting and not progress.failed:
-                return progress.waiting.pop(0)
+            if (trial := self._pop_ready(progress)) is not None:
+                return trial
             self._settle(progress)
         return None
 
@@ -212,6 +236,7 @@ class FoldSearcher(Searcher):
                 progress.scores[trial.fold] = record.score
             elif record is not None and record.status == "failed" and not self._retry_failed:
                 progress.failed = True
+                self._failed.add(f"{configuration.model}/{configuration.config_id}")
             else:
                 progress.waiting.append(trial)
         return progress
@@ -231,6 +256,7 @@ class FoldSearcher(Searcher):
                     "constant": dict(result.constant),
                     "checkpoint": result.checkpoint,
                     "seconds": result.seconds,
+                    "initialized": dict(result.initialized) if result.initialized else None,
                 }
             ),
             trial=live.trial,
@@ -238,12 +264,16 @@ class FoldSearcher(Searcher):
 
     def _end_in_error(self, live: _Live, reason: str, final: bool) -> None:
         if final or live.attempt >= MAX_ATTEMPTS:
-            live.progress.failed = True
-            record = self._record(live, status="failed", reason=reason)
+            self._fail(live, reason)
         else:
             live.progress.waiting.insert(0, live.trial)
             record = self._record(live, status="crashed", reason=reason)
-        self._write(record, trial=live.trial)
+            self._write(record, trial=live.trial)
+
+    def _fail(self, live: _Live, reason: str) -> None:
+        live.progress.failed = True
+        self._failed.add(f"{live.trial.model}/{live.trial.config_id}")
+        self._write(self._record(live, status="failed", reason=reason), trial=live.trial)
 
     def _record(self, live: _Live, *, status: str, reason: str = "") -> TrialRecord:
         return TrialRecord.model_validate(
@@ -255,6 +285,7 @@ class FoldSearcher(Searcher):
                 "status": status,
                 "reason": reason,
                 "point": live.progress.configuration.point,
+                "row": live.progress.configuration.row,
                 "settings": live.trial.settings,
                 "ended": self._now(),
             }

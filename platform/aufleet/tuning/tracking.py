@@ -25,19 +25,29 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _TRIAL = "aufleet.trial"
 _PARENT = "mlflow.parentRunId"
+_ROW = "aufleet.row"
 
 
 class MlflowTracker:
     """Writes a search to an MLflow experiment of the same name, in a thread of its own."""
 
-    def __init__(self, name: str, *, store: Store, uri: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        store: Store,
+        uri: str | None = None,
+        rows: Mapping[str, str] | None = None,
+    ) -> None:
         """Write to the experiment of this name.
 
         Args:
             name: The experiment's name.
             store: Its store; each run names its folder there.
             uri: MLflow's server or file; None takes this machine's settings.
+            rows: Row of a table -> config_id; its runs carry its name.
         """
+        self._rows = {config_id: row for row, config_id in (rows or {}).items()}
         self._name, self._store, self._uri = name, store, uri
         self._client: MlflowClient | None = None
         self._experiment_id = ""
@@ -98,10 +108,12 @@ class MlflowTracker:
 
     def _open_run(self, trial: TrialConfig) -> None:
         configuration = f"{trial.model}/{trial.config_id}"
+        row = self._rows.get(trial.config_id)
+        named = {_ROW: row} if row else {}
         if configuration not in self._runs:
-            self._create(configuration, settings={**trial.settings, "fold": "all"}, tags={})
+            self._create(configuration, settings={**trial.settings, "fold": "all"}, tags=named)
         if id_of(trial) not in self._runs:
-            tags = {_PARENT: self._runs[configuration]}
+            tags = {_PARENT: self._runs[configuration], **named}
             self._create(id_of(trial), settings=trial.settings, tags=tags)
 
     def _create(self, name: str, *, settings: Mapping[str, Any], tags: dict[str, str]) -> None:
