@@ -4,13 +4,14 @@ from typing import Literal
 
 import typer
 
-from aufleet.cli import models_show
+from aufleet.cli import models_ablations, models_show
 from aufleet.cli.output import console, print_json
 
 app = typer.Typer(no_args_is_help=True, help="The networks of the catalog, and what one sees.")
 
 
 app.command("show")(models_show.command)
+app.command("ablations")(models_ablations.command)
 
 
 @app.command("list")

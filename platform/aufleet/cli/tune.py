@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from aufleet.cli.models_ablations import ablation_file
 from aufleet.cli.output import console, errors, print_json
 from aufleet.cli.train import parse_settings
-from aufleet.errors import ConfigError
 
 if TYPE_CHECKING:
     from aufleet.storage import Store
@@ -127,18 +127,9 @@ def _file_of(experiment: Path) -> Path:
     folder = Path(aufleet.tuning.__file__).parent / "experiments"
     kind, separator, name = str(experiment).partition(":")
     if separator and kind == "ablation":
-        return _ablation(folder / "ablations", name)
+        return ablation_file(name)
     shipped = folder / f"{experiment}.yaml"
     return shipped if not experiment.exists() and shipped.is_file() else experiment
-
-
-def _ablation(folder: Path, name: str) -> Path:
-    """Return the file of a table that comes with the package."""
-    file = folder / f"{name}.yaml"
-    if not file.is_file():
-        known = ", ".join(sorted(one.stem for one in folder.glob("*.yaml")))
-        raise ConfigError(f"there is no ablation table {name!r}", f"known are {known}")
-    return file
 
 
 def _show_plan(plan: dict, *, as_json: bool) -> None:

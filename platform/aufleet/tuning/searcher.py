@@ -192,13 +192,13 @@ class FoldSearcher(Searcher):
         """Return a waiting trial whose start is there; give up a configuration that has none."""
         for trial in progress.waiting if not progress.failed else ():
             needed = progress.configuration.after.get(trial.fold)
+            if needed and needed.rpartition("/")[0] in self._failed:
+                self._give_up(progress, trial, needed=needed)
+                return None
             ended = self._ended.get(needed) if needed else None
             if needed is None or (ended and ended.status == "finished"):
                 progress.waiting.remove(trial)
                 return trial
-            if needed.rpartition("/")[0] in self._failed:
-                self._give_up(progress, trial, needed=needed)
-                return None
         return None
 
     def _give_up(self, progress: _Progress, trial: TrialConfig, *, needed: str) -> None:

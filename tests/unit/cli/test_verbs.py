@@ -20,6 +20,7 @@ VERBS = {
     },
     ("data", "inspect"): {"--json"},
     ("models", "list"): {"--json"},
+    ("models", "ablations"): {"--json"},
     ("models", "show"): {
         *("--image", "--out", "--aligned", "--checkpoint", "--member"),
         *("--task", "--units", "--width", "--json"),
@@ -28,7 +29,7 @@ VERBS = {
     ("token", "list"): {"--json"},
     ("token", "revoke"): set(),
     ("train",): {"--dataset", "--model", "--fold", "--epochs", "--set", "--out", "--json"},
-    ("tune",): {"--dry-run", "--cpus", "--retry-failed", "--json"},
+    ("tune",): {"--dataset", "--set", "--dry-run", "--cpus", "--retry-failed", "--json"},
     ("leaderboard",): {"--json"},
     ("promote",): {"--from", "--alias", "--json"},
     ("serve",): {"--model", "--host", "--port", "--ready-file", "--cert-file", "--key-file"},

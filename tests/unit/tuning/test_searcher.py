@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from aufleet.training.results import TestScore
+from aufleet.tuning.experiment import parse_experiment
 from aufleet.tuning.final_scores import FinalScores
 from aufleet.tuning.grid import ConfigurationSource
 from aufleet.tuning.ledger import Ledger
@@ -190,3 +191,70 @@ def test_a_listener_hears_how_each_trial_ends(driver, heard):
     driver.finish(driver.ask(), 0.7)
     driver.fail(driver.ask())
     assert [one.status for one in heard.of("trial_ended")] == ["finished", "crashed"]
+
+
+CHAIN = """
+name: chain
+task: au
+dataset: faces/1
+models: [resnet18]
+folds: [1, 2]
+rows:
+  first: {settings: {width: 0.5}}
+  second: {settings: {initialize_from: {uri: "rows/first/fold{fold}"}}}
+  third: {settings: {initialize_from: {uri: "rows/second/fold{fold}"}, seed: 1}}
+"""
+
+
+@pytest.fixture
+def chain(root, heard):
+    return Driver(parse_experiment(CHAIN, source="chain.yaml"), root, heard)
+
+
+def _row_of(chain, trial_id):
+    """Return the row and the fold of a trial that was handed out."""
+    live = chain.searcher._live[trial_id]
+    return live.progress.configuration.row, live.trial.fold
+
+
+def test_a_row_waits_for_the_fold_that_it_starts_from(chain):
+    one, two = chain.ask(), chain.ask()
+    assert [_row_of(chain, one), _row_of(chain, two)] == [("first", 1), ("first", 2)]
+    assert chain.ask() is None
+    chain.finish(two)
+    three = chain.ask()
+    assert _row_of(chain, three) == ("second", 2)
+    assert chain.ask() is None
+    chain.finish(three)
+    four = chain.ask()
+    assert _row_of(chain, four) == ("third", 2)
+    chain.finish(one)
+    assert _row_of(chain, chain.ask()) == ("second", 1)
+
+
+def test_rows_below_a_row_that_failed_fail_with_the_reason_and_nothing_waits_for_ever(chain):
+    chain.fail(chain.ask(), final=True)
+    assert chain.ask() is FINISHED
+    records = {(one.row, one.fold): one for one in chain.ledger.trials()}
+    assert {row for row, _ in records} == {"first", "second", "third"}
+    assert all(one.status == "failed" for one in records.values())
+    assert "from which it starts, failed" in records["second", 1].reason
+
+
+def test_a_fold_that_fails_after_its_successor_began_ends_the_search(chain):
+    one, two = chain.ask(), chain.ask()
+    chain.finish(one)
+    three = chain.ask()
+    assert _row_of(chain, three) == ("second", 1)
+    chain.fail(two, final=True)
+    chain.finish(three)
+    assert {chain.ask() for _ in range(3)} == {FINISHED}
+
+
+def test_a_chain_is_continued_where_it_was_left(chain, root, heard):
+    one, two = chain.ask(), chain.ask()
+    chain.finish(one)
+    chain.finish(two)
+    again = Driver(parse_experiment(CHAIN, source="chain.yaml"), root, heard)
+    assert [_row_of(again, again.ask()) for _ in range(2)] == [("second", 1), ("second", 2)]
+    assert [one.row for one in again.ledger.configurations()] == ["first", "second"]
