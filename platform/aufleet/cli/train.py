@@ -131,7 +131,10 @@ def _cells(report: "EpochReport", epochs: int) -> list[str]:
 
 
 def _show(result: "TrialResult", store: "Store") -> None:
+    from rich.markup import escape
     from rich.table import Table
+
+    from aufleet.training.initial import describe
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("", "F1", "best constant"):
@@ -140,6 +143,8 @@ def _show(result: "TrialResult", store: "Store") -> None:
         table.add_row(label, f"{f1:.3f}", f"{result.constant[label]:.3f}")
     constant = sum(result.constant.values()) / len(result.constant)
     table.add_row("mean", f"{result.score:.3f}", f"{constant:.3f}", style="bold")
+    if result.initialized:
+        console.print(f"[dim]{escape(describe(result.initialized))}[/]", soft_wrap=True)
     console.print(f"\nepoch {result.best_epoch} is best on the validation subjects")
     console.print(table)
     console.print(f"[dim]{store.uri_of(result.checkpoint)}/model.safetensors[/]", soft_wrap=True)

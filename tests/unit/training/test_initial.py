@@ -129,8 +129,7 @@ def test_units_are_mapped(run, fold, listener, config, tmp_path) -> None:
         _start(config, source.uri, parts=["stem", "classifier"], units={2: 12}), units=(2, 25, 1)
     )
     other = replace(other, learning_rate=1e-12, weight_decay=0.0, epochs=1)
-    data = fold(config=other)
-    object.__setattr__(data, "__class__", _with_units(type(data), (2, 25, 1)))
+    data = _with_units(fold, (2, 25, 1))(config=other)
     store = open_store(str(tmp_path / "mapped"))
     second = run_trial(other, store=store, report=listener(), data=data)
     assert second.initialized is not None
@@ -166,6 +165,13 @@ def test_a_pickle_is_never_read_and_the_way_out_is_named(config, tmp_path, suffi
     path.write_bytes(pickle.dumps({"conv1.weight": [1.0]}))
     with pytest.raises(ConfigError, match=r"a pickle, which is never read: run python -c .*save_f"):
         read_source(InitializeFrom(uri=str(path)), fold=1)
+
+
+def test_a_place_below_the_root_is_found_there(run, config, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("AUFLEET_ROOT", str(tmp_path))
+    result, store = run(config, "experiments/first/fold1")
+    source = read_source(InitializeFrom(uri="experiments/first/fold{fold}"), fold=1)
+    assert source.uri == store.uri_of(f"{result.checkpoint}/model.safetensors")
 
 
 def test_a_pickle_under_another_name_is_not_read_either(tmp_path) -> None:
