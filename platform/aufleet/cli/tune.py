@@ -69,6 +69,7 @@ def command(
         return
     for row, reason in plan.left_out.items():
         errors.print(f"row {row} is left out: {reason}", soft_wrap=True, markup=False)
+    plan.require_some(wanted.name)
     open_dataset(dataset_uri(wanted, root=root))  # before seconds are spent on Ray
     leaderboard = _search(wanted, plan, root=root, cpus=cpus, retry_failed=retry_failed)
     if as_json:

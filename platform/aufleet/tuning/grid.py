@@ -238,6 +238,16 @@ class Plan:
         """Configurations times folds."""
         return self.configurations * len(self.folds)
 
+    def require_some(self, experiment: str) -> None:
+        """Refuse a table of which no row can run.
+
+        Raises:
+            ConfigError: With the first row's reason.
+        """
+        if not self.configurations:
+            row, reason = next(iter(self.left_out.items()))
+            raise ConfigError(f"no row of {experiment} can run; {row}", reason)
+
 
 def plan_of(experiment: Experiment, *, root: Store) -> Plan:
     """Return the size of an experiment; drawing its configurations checks each one's settings.

@@ -11,7 +11,7 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
-from aufleet.errors import ConfigError, TrainingError
+from aufleet.errors import TrainingError
 from aufleet.storage import Store
 from aufleet.training.config import TrialConfig
 from aufleet.tuning.events import Listeners, SearchListener
@@ -64,10 +64,7 @@ def run_search(
     """
     store = root.child(f"experiments/{experiment.name}")
     plan = plan_of(experiment, root=root)
-    if not plan.configurations:
-        raise ConfigError(
-            f"no row of {experiment.name} can run", next(iter(plan.left_out.values()))
-        )
+    plan.require_some(experiment.name)
     ledger = Ledger(store)
     ledger.open_experiment(experiment)
     listener = Listeners(listeners)

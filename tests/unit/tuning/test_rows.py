@@ -108,6 +108,8 @@ def test_a_start_names_a_row_of_this_or_another_table(root):
     plan = plan_of(other, root=root)
     assert plan.configurations == 0
     assert "there is no row full at" in plan.left_out["full"]
+    with pytest.raises(ConfigError, match="no row of other can run; without: there is no row"):
+        plan.require_some("other")
     Ledger(root.child("experiments/table")).add_configuration(
         ConfigurationRecord(model="algrnet", index=1, point={}, config_id="c" * 10, row="full")
     )
