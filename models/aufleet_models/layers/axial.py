@@ -62,7 +62,7 @@ class AxialAttention(nn.Module):
         gate_query, gate_key, gate_position, gate_value = gates.unbind()
 
         norm_content, norm_query, norm_key = self.logit_norms
-        num_logits = len(sequences) * self.length**2
+        num_logits = sequences.shape[0] * self.length**2  # len() would fix a traced batch
         slope = norm_content(lambda: _content_moments(queries, keys), num_logits=num_logits)
         # The (L, L) maps are by far the largest tensors here: sums are made in place.
         logits = (queries * slope).transpose(2, 3) @ keys

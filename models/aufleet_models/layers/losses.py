@@ -118,9 +118,9 @@ def alignment_loss(landmarks: Tensor, truth: Tensor) -> Tensor:
     """
     eyes = truth[:, LEFT_EYE].mean(1) - truth[:, RIGHT_EYE].mean(1)
     squared_distance = eyes.square().sum(1)
-    # A face whose eyes fall together has an infinite inverse: one check for both.
-    require_finite(
-        torch.cat([truth.flatten(1), 1 / squared_distance[:, None]], 1), what="true landmarks"
-    )
+    # Eyes that fall together have an infinite inverse, eyes without bound an infinite distance:
+    # one check for all.
+    numbers = [truth.flatten(1), squared_distance[:, None], 1 / squared_distance[:, None]]
+    require_finite(torch.cat(numbers, 1), what="true landmarks")
     squares = (landmarks - truth).square().sum((1, 2))
     return (squares / (2 * squared_distance)).mean()

@@ -31,6 +31,9 @@ GREY = 128
 MIN_EYE_DISTANCE = 4.0
 """Eyes closer than this many pixels hold nothing to analyse."""
 
+FURTHEST = 1e6
+"""Landmarks further away than this many pixels lie in no photo; squares would overflow."""
+
 Frame = NDArray[np.uint8]
 Affine = NDArray[np.float64]
 
@@ -97,6 +100,8 @@ def alignment_of(landmarks: Points) -> Affine:
         raise FaceError(f"landmarks of shape {points.shape} cannot be aligned", "49 points needed")
     if not np.isfinite(points).all():
         raise FaceError("landmarks that are not finite cannot be aligned")
+    if np.abs(points).max() > FURTHEST:
+        raise FaceError(f"landmarks {np.abs(points).max():.0e} pixels away cannot be aligned")
     left, right = eye_centres(points)
     eyes = right - left
     distance = float(np.hypot(*eyes))

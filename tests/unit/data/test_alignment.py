@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aufleet.data.alignment import align, alignment_of, apply_affine, centre_crop, to_input
+from aufleet.data.alignment import (
+    align,
+    alignment_of,
+    apply_affine,
+    centre_crop,
+    to_input,
+    undo_affine,
+)
 from aufleet.domain.landmarks import MIRROR_49, eye_centres, mirror
 from aufleet.errors import FaceError
 
@@ -93,6 +100,8 @@ def broken(points: np.ndarray, kind: str) -> np.ndarray:
         broken = broken * 0.02 + 100
     elif kind == "outside":
         broken += 900
+    elif kind == "far away":
+        broken[30, 0] = 1e9
     elif kind == "mirrored order":
         broken = broken[MIRROR_49]
     return broken
@@ -107,6 +116,7 @@ def broken(points: np.ndarray, kind: str) -> np.ndarray:
         ("few", "49 points needed"),
         ("tiny", "eyes 1.4 pixels apart"),
         ("outside", "outside its 640x480 frame"),
+        ("far away", r"landmarks 1e\+09 pixels away"),
         ("mirrored order", "mouth above its eyes"),
     ],
 )
@@ -138,3 +148,57 @@ def test_the_centre_crop_and_the_input_range() -> None:
     assert network_input.flags.c_contiguous
     for channel, value in enumerate((-1, -0.6, 1)):
         np.testing.assert_allclose(network_input[:, channel], value, atol=1e-6)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.floats(), min_size=98, max_size=98),
+    st.sampled_from([None, 1e3, 1e6]),
+)
+def test_any_landmarks_align_to_finite_points_or_are_an_error(values, limit) -> None:
+    points = np.array(values).reshape(49, 2)
+    if limit is not None:
+        points = np.clip(points, -limit, limit)
+    try:
+        affine = alignment_of(points)
+    except FaceError:
+        return
+    assert np.isfinite(points).all()
+    assert np.isfinite(affine).all()
+    # Also far outside the crop: finite, and the way back leads home.
+    aligned = apply_affine(affine, points)
+    assert np.isfinite(aligned).all()
+    far = np.abs(points).max()
+    np.testing.assert_allclose(undo_affine(affine, aligned), points, atol=1e-6 * max(1, far))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    position=st.integers(0, 97),
+    value=st.floats(allow_nan=False, allow_infinity=False, min_value=-1e5, max_value=1e5),
+)
+def test_one_landmark_far_outside_is_an_error_or_leaves_the_five_points_in_place(
+    template, position, value
+) -> None:
+    points = template.astype(np.float64) + 50
+    points.ravel()[position] = value
+    try:
+        face = align(GREY_PHOTO, points)
+    except FaceError:
+        return
+    assert np.isfinite(face.landmarks).all()
+    box = five_points(face.landmarks.astype(np.float64))
+    low, high = box.min(axis=0), box.max(axis=0)
+    np.testing.assert_allclose((low + high) / 2, 99.5, atol=0.05)
+    assert (high - low).max() == pytest.approx(199 / 2.9, abs=0.05)
+
+
+@given(
+    position=st.integers(0, 97),
+    value=st.sampled_from([np.nan, np.inf, -np.inf]),
+)
+def test_one_landmark_that_is_no_number_is_an_error(template, position, value) -> None:
+    points = template.astype(np.float64)
+    points.ravel()[position] = value
+    with pytest.raises(FaceError, match="not finite"):
+        alignment_of(points)

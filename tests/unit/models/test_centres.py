@@ -1,8 +1,9 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aufleet.domain.landmarks import MIRROR_49
 from aufleet_models.layers.centres import (
     PALSY_REGIONS,
     TOP_TO_BOTTOM,
@@ -84,3 +85,41 @@ def test_a_landmark_that_is_no_number_is_an_error(position: int, value: float) -
     landmarks[1].view(-1)[position] = value
     with pytest.raises(ValueError, match="landmarks of sample 1 hold NaN or infinity"):
         RegionCentres(PALSY_REGIONS)(landmarks)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(-500, 700, width=32), min_size=98, max_size=98),
+    st.floats(0.5, 2, width=32),
+    st.floats(-50, 50, width=32),
+)
+def test_centres_follow_a_face_that_moves_and_grows(values, factor, shift) -> None:
+    landmarks = torch.tensor(values, dtype=torch.float64).view(1, 49, 2)
+    for regions in (PALSY_REGIONS, unit_regions(TOP_TO_BOTTOM)):
+        centres = RegionCentres(regions)
+        there = centres(landmarks * factor + shift)
+        torch.testing.assert_close(there, centres(landmarks) * factor + shift, atol=0.01, rtol=1e-5)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-500, 700, width=32), min_size=98, max_size=98))
+def test_any_face_mirrored_has_mirrored_centres(values) -> None:
+    landmarks = torch.tensor(values).view(1, 49, 2)
+    mirrored = landmarks[:, MIRROR_49.tolist()]
+    mirrored = torch.stack([175 - mirrored[..., 0], mirrored[..., 1]], -1)
+
+    def across(centres: torch.Tensor) -> torch.Tensor:
+        return torch.stack([175 - centres[..., 0], centres[..., 1]], -1)
+
+    palsy = RegionCentres(PALSY_REGIONS)
+    partner = [number ^ 1 for number in range(12)]
+    torch.testing.assert_close(
+        palsy(mirrored), across(palsy(landmarks))[:, partner], atol=0.01, rtol=1e-5
+    )
+    # A unit's two centres change places, but those in the middle of the lips.
+    units = RegionCentres(unit_regions([1, 2, 4, 6, 7, 9, 10, 12, 17]))
+    torch.testing.assert_close(
+        units(mirrored), across(units(landmarks)).flip(2), atol=0.01, rtol=1e-5
+    )
+    lips = RegionCentres(unit_regions([23]))
+    torch.testing.assert_close(lips(mirrored), across(lips(landmarks)), atol=0.01, rtol=1e-5)

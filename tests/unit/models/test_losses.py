@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aufleet_models.layers.losses import (
@@ -129,3 +129,46 @@ def test_nearest_pixels_of_the_first_map_are_those_of_the_published_code() -> No
     # At every 11th pixel the quotient is whole, and rounding decides.
     sure = torch.arange(44) % 11 > 0
     torch.testing.assert_close(gradient[0, 0][:, sure], expected[:, sure])
+
+
+numbers = st.floats(width=32)
+finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(numbers, min_size=98, max_size=98),
+    st.lists(finite, min_size=98, max_size=98),
+    st.booleans(),
+)
+def test_any_landmarks_give_an_error_or_a_loss_that_is_a_number(truth, found, plausible) -> None:
+    landmarks = torch.tensor(found).view(1, 49, 2)
+    true = torch.tensor(truth).view(1, 49, 2)
+    if plausible:
+        landmarks, true = landmarks.clamp(-1e4, 1e4), true.clamp(-1e4, 1e4)
+    try:
+        loss = alignment_loss(landmarks, true)
+    except ValueError as error:
+        assert "true landmarks of sample 0" in str(error)  # noqa: PT017
+    else:
+        assert true.isfinite().all()
+        assert not loss.isnan()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(finite, min_size=6, max_size=6),
+    st.lists(st.sampled_from([0, 1, 9]), min_size=6, max_size=6),
+    st.sampled_from(["sum", "product", "batch"]),
+)
+def test_any_answers_give_unit_losses_and_gradients_that_are_numbers(logits, units, form) -> None:
+    answers = torch.tensor(logits).view(3, 2).requires_grad_()
+    truth, weights = torch.tensor(units).view(3, 2), torch.tensor([0.5, 1.5])
+    for loss in (
+        unit_cross_entropy(answers.clamp(-1e30, 1e30), truth, weights=weights),
+        dice_loss(answers, truth, weights=weights, form=form),
+    ):
+        (gradient,) = torch.autograd.grad(loss, answers)
+        assert loss.isfinite()
+        assert gradient.isfinite().all()
+        assert gradient[truth == 9].abs().sum() == 0

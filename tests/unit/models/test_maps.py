@@ -118,3 +118,31 @@ def test_any_face_gives_maps_between_0_and_1(values) -> None:
         assert maps.max() <= 1 + 1e-6
     (gradient,) = torch.autograd.grad(soft_maps(centres, ratios).sum(), ratios)
     assert gradient.isfinite().all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.floats(-1e4, 1e4, width=32), min_size=4, max_size=4),
+    st.sampled_from([44, 52]),
+    st.integers(-60, 60),
+)
+def test_centres_that_move_by_whole_map_pixels_move_the_box(values, size, steps) -> None:
+    centres = torch.tensor(values).view(1, 1, 2, 2).clamp(70, 110)
+    # Where no rounding is near, and no border.
+    cells = (centres * size / FRAME_SIZE).floor() + 0.25
+    step = max(-10, min(10, steps))
+    moved = cells + torch.tensor([float(step), 0.0])
+    here, there = (hard_maps(c * FRAME_SIZE / size, size=size) for c in (cells, moved))
+    torch.testing.assert_close(there, here.roll(step, dims=-1), atol=1e-5, rtol=0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=4, max_size=4))
+def test_maps_and_their_gradients_are_numbers_wherever_centres_lie(values) -> None:
+    centres = torch.tensor(values).view(1, 1, 2, 2).requires_grad_()
+    ratios = torch.full((1, 1), 0.2, requires_grad=True)
+    for draw in (soft_maps, straight_through_maps):
+        maps = draw(centres, ratios)
+        assert maps.isfinite().all()
+        for gradient in torch.autograd.grad(maps.square().sum(), (centres, ratios)):
+            assert gradient.isfinite().all()

@@ -87,3 +87,11 @@ def test_landmark_error_is_in_percent_of_the_inter_ocular_distance() -> None:
     predicted = truth + np.array([3.0, 4.0])
     predicted[1] = truth[1]
     assert landmark_errors(predicted, truth) == pytest.approx([10.0, 0.0])
+
+
+def test_the_mean_over_test_parts_is_not_the_f1_of_all_frames() -> None:
+    parts = [([[0.9], [0.9], [0.1]], [[1], [0], [1]]), ([[0.9]], [[1]])]
+    mean = sum(_units(*part).macro_f1 for part in parts) / 2
+    pooled = _units(*(found + more for found, more in zip(*parts, strict=True)))
+    assert mean == pytest.approx((1 / 2 + 1) / 2)  # what the papers report
+    assert pooled.macro_f1 == pytest.approx(2 / 3)
