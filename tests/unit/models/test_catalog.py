@@ -14,6 +14,8 @@ COUNTS = [
     ("algrnet", {}, 27_436_502, 22_999_226),
     ("algrnet", {"adaptive": False}, 23_321_010, 18_889_890),
     ("algrnet", {"adaptive": False, "skip_bilstm": "none"}, 22_630_834, 18_232_994),
+    ("mgrrnet", {}, 26_834_458, 22_385_770),
+    ("lpnet", {}, 25_403_480, 24_086_096),
     # The specification counts an extractor of the global feature also where nothing reads it.
     ("algrnet", {"adaptive": False, "fusion": False}, 22_973_874 - 813_312, 18_658_466 - 813_312),
     (

@@ -123,3 +123,10 @@ def test_any_face_mirrored_has_mirrored_centres(values) -> None:
     )
     lips = RegionCentres(unit_regions([23]))
     torch.testing.assert_close(lips(mirrored), across(lips(landmarks)), atol=0.01, rtol=1e-5)
+
+
+def test_any_list_of_units_is_a_selection_of_all(face) -> None:
+    disfa = [1, 2, 4, 6, 9, 12, 25, 26]
+    every = RegionCentres(unit_regions(TOP_TO_BOTTOM))(face)
+    chosen = [TOP_TO_BOTTOM.index(unit) for unit in disfa]
+    torch.testing.assert_close(RegionCentres(unit_regions(disfa))(face), every[:, chosen])

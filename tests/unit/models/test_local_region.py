@@ -15,7 +15,7 @@ def _looped(layer: LocalRegionConv, x: torch.Tensor, *, training: bool):
     g, (_, channels, height, width) = layer.grid, x.shape
     h, w = height // g, width // g
     outputs = layer.conv.out_channels // g**2
-    rows, means = [], []
+    rows, statistics = [], []
     for i in range(g):
         row = []
         for j in range(g):
@@ -29,9 +29,9 @@ def _looped(layer: LocalRegionConv, x: torch.Tensor, *, training: bool):
             conv.bias.data.copy_(layer.conv.bias.data[part])
             norm.train(training)
             row.append(conv(norm(x[..., i * h : (i + 1) * h, j * w : (j + 1) * w]).relu()))
-            means.append(norm.running_mean)
+            statistics.append(torch.stack([norm.running_mean, norm.running_var]))
         rows.append(torch.cat(row, 3))
-    return torch.cat(rows, 2), torch.cat(means)
+    return torch.cat(rows, 2), torch.cat(statistics, 1)
 
 
 @pytest.mark.parametrize("grid", [2, 4, 8])
@@ -43,10 +43,12 @@ def test_all_cells_at_once_equal_one_after_the_other(grid: int, training: bool) 
     layer.norm.weight.uniform_(0.5, 1.5)
     layer.norm.bias.uniform_(-1, 1)
     layer.norm.running_mean.uniform_(-1, 1)
+    layer.norm.running_var.uniform_(0.5, 2)
     x = torch.randn(3, 4, 16, 24)
-    expected, means = _looped(layer, x, training=training)
+    expected, statistics = _looped(layer, x, training=training)
     torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(layer.norm.running_mean, means)
+    kept = torch.stack([layer.norm.running_mean, layer.norm.running_var])
+    torch.testing.assert_close(kept, statistics)
 
 
 def test_cells_come_back_to_their_place() -> None:
@@ -60,3 +62,16 @@ def test_cells_come_back_to_their_place() -> None:
 def test_the_stem_ends_at_44_pixels() -> None:
     stem = Stem(width=0.0625)
     assert stem(torch.randn(2, 3, 176, 176)).shape == (2, stem.out_channels, 44, 44)
+
+
+def test_parts_of_the_stem_have_their_published_sizes() -> None:
+    stem = Stem()
+    sizes = {
+        name: [sum(p.numel() for p in part.parameters()) for part in layer.children()]
+        for name, layer in (("first", stem.first), ("second", stem.second))
+    }
+    assert sizes == {
+        "first": [896, 300_032, 19_072, 2_400, 64],
+        "second": [18_496, 1_189_888, 75_008, 9_408, 128],
+    }
+    assert sum(p.numel() for p in stem.parameters()) == 1_615_392
