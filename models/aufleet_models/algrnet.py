@@ -110,13 +110,13 @@ class ALGRNet(RegionModel):
         """Return landmarks, maps and refined regions of frames (B, 3, 176, 176)."""
         feature = self.stem(frames)
         aligned, landmarks = self.alignment(feature)
-        maps = self._maps(landmarks, aligned)
+        maps, centres, ratios = self._maps(landmarks, aligned)
         # Products in the dtype of the feature: under autocast the maps are exact, the feature not.
         by_region = maps.to(feature.dtype).transpose(0, 1)
         if self.lstm is None:
             regions = feature * by_region.unsqueeze(2)
         else:
-            regions = self.lstm(feature, by_region)
+            regions = self.lstm(feature, by_region, centres, ratios)
         overview = aligned if self.overview is None else self.overview(feature)
         if self.fusion is not None:
             regions = self.fusion(regions, self._context(feature, overview))
@@ -131,13 +131,15 @@ class ALGRNet(RegionModel):
             overview=overview,
         )
 
-    def _maps(self, landmarks: Tensor, aligned: Tensor) -> Tensor:
+    def _maps(self, landmarks: Tensor, aligned: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the maps, their centres and, where they are adaptive, the ratios."""
         if self.adaptive is None:
-            return hard_maps(self.centres(landmarks), size=MAP_SIZE)
+            centres = self.centres(landmarks)
+            return hard_maps(centres, size=MAP_SIZE), centres, None
         moves, ratios = self.adaptive(aligned)
         centres = self.centres(landmarks, moves)
         draw = soft_maps if self.options.map_edges == "soft" else straight_through_maps
-        return draw(centres, ratios, size=MAP_SIZE)
+        return draw(centres, ratios, size=MAP_SIZE), centres, ratios
 
     def _context(self, feature: Tensor, overview: Tensor) -> Tensor:
         if self.options.global_source == "stem":

@@ -7,7 +7,7 @@ landmarks are (B, 49, 2) as (x, y) in pixels of that crop, for LP-Net also (B, 6
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -66,9 +66,11 @@ class FaceModel(nn.Module):
     Attributes:
         config: Keyword arguments for `build_model` that build the same architecture again; plain
             values only, so that it can stand in a file.
+        exact_parts: Submodules that remain in fp32 where the network answers in bf16.
     """
 
     config: dict[str, Any]
+    exact_parts: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, frames: Tensor, landmarks: Tensor | None = None) -> Prediction:

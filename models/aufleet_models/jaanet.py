@@ -96,16 +96,18 @@ class JAANet(RegionModel):
         assert prediction.maps is not None
         assert prediction.landmarks is not None
         # Drawn again: they follow from the landmarks, and only this loss needs them.
-        refinement = refinement_loss(prediction.maps, self._drawn(prediction.landmarks))
+        drawn = self._drawn(self.centres(prediction.landmarks))
+        refinement = refinement_loss(prediction.maps, drawn)
         total = losses["total"] + weight * refinement
         return {**losses, "refinement": refinement, "total": total}
 
     def _maps(self, landmarks: Tensor) -> Tensor:
-        drawn = self._drawn(landmarks)
-        return drawn if self.refinement is None else self.refinement(drawn)
+        centres = self.centres(landmarks)
+        drawn = self._drawn(centres)
+        return drawn if self.refinement is None else self.refinement(drawn, centres)
 
-    def _drawn(self, landmarks: Tensor) -> Tensor:
+    def _drawn(self, centres: Tensor) -> Tensor:
         # As published the larger map spans the whole frame and is then trimmed, so that it is
         # 3.4 pixels off at the border of the feature.
         size = MAP_SIZE if self.refinement is None else MAP_SIZE + MARGIN
-        return hard_maps(self.centres(landmarks), size=size)
+        return hard_maps(centres, size=size)

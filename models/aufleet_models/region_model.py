@@ -21,8 +21,7 @@ from aufleet_models.layers.centres import (
     RegionCentres,
     unit_regions,
 )
-from aufleet_models.layers.heads import IntegratedHead, LocalHeads
-from aufleet_models.layers.high_level import ConvNorm
+from aufleet_models.layers.folded.fold import fold
 from aufleet_models.layers.local_region import Stem
 from aufleet_models.layers.losses import alignment_loss, balance_weights
 from aufleet_models.layers.readout import Readout, ReadoutOptions
@@ -69,6 +68,10 @@ class RegionModel(FaceModel):
         width: Scale of every channel count.
         sorted_regions: Branches run from the top of the face to its chin.
     """
+
+    # A rounded landmark moves a hard map by a whole pixel; what all regions share is rounded the
+    # same way in each of them, which their mean does not even out.
+    exact_parts = ("stem", "alignment", "adaptive", "overview")
 
     balance: Tensor
     mean_shape: Tensor
@@ -130,9 +133,7 @@ class RegionModel(FaceModel):
 
     @torch.no_grad()
     def fold_for_inference(self) -> "RegionModel":
-        """Return an equal network with batch norms and linear pairs multiplied out."""
+        """Return an equal network with less arithmetic; see `layers.folded`."""
         folded = copy.deepcopy(self).eval()
-        for module in list(folded.modules()):
-            if isinstance(module, AlignmentNet | ConvNorm | IntegratedHead | LocalHeads):
-                module.fold()
+        fold(folded)
         return folded

@@ -1,5 +1,7 @@
 """Layers multiplied into each other for inference, exactly: batch norms and linear pairs."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -15,11 +17,16 @@ def fold_conv_norm(owner: nn.Module, conv: str, norm: str) -> None:
         conv: Name of the convolution in it.
         norm: Name of the batch norm in it, which becomes the identity.
     """
-    before, behind = owner.get_submodule(conv), owner.get_submodule(norm)
-    assert isinstance(before, nn.Conv1d | nn.Conv2d)
-    assert isinstance(behind, nn.BatchNorm1d | nn.BatchNorm2d)
-    setattr(owner, conv, fuse_conv_bn_eval(before, behind))
+    folded = folded_conv(owner.get_submodule(conv), owner.get_submodule(norm))
+    setattr(owner, conv, folded)
     setattr(owner, norm, nn.Identity())
+
+
+def folded_conv(conv: nn.Module, norm: nn.Module) -> Any:  # noqa: ANN401 - the kind of `conv`
+    """Return one convolution with bias that equals a convolution and the batch norm behind it."""
+    assert isinstance(conv, nn.Conv1d | nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+    return fuse_conv_bn_eval(conv.eval(), norm.eval())
 
 
 @torch.no_grad()

@@ -29,7 +29,7 @@ class LocalHeads(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return log-odds (B, n) for features (n, B, C, 5, 5)."""
-        return log_odds(self.states(self.hidden(features.flatten(2))), dim=2).t()
+        return log_odds(exactly(self.states, self.hidden(features.flatten(2))), dim=2).t()
 
     def fold(self) -> None:
         """Multiply the two linear layers."""
@@ -67,7 +67,7 @@ class IntegratedHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return log-odds (B, n), or unnormalised log-probabilities (B, grades)."""
-        outputs = self.outputs(self.activation(self.hidden(features.flatten(1))))
+        outputs = exactly(self.outputs, self.activation(self.hidden(features.flatten(1))))
         return (
             log_odds(outputs.unflatten(1, (NUM_STATES, -1)), dim=1) if self.per_state else outputs
         )
@@ -77,6 +77,14 @@ class IntegratedHead(nn.Module):
         if isinstance(self.activation, nn.Identity) and isinstance(self.hidden, nn.Linear):
             self.outputs = fold_linear_pair(self.hidden, self.outputs)
             self.hidden = nn.Identity()
+
+
+def exactly(layer: nn.Module, x: Tensor) -> Tensor:
+    """Return layer(x) in the dtype of its weights, also under autocast."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x.to(weight.dtype))
 
 
 def log_odds(states: Tensor, *, dim: int) -> Tensor:

@@ -13,6 +13,30 @@ RATIO = 0.14
 SLOPE = 0.56
 """Fall of the value per pixel of distance, in units of 1 / (box side)."""
 
+SOFTNESS = 0.25
+"""Width of a soft box's edge in map pixels."""
+SOFT_REACH = 11 * SOFTNESS
+"""Where the edge has fallen to sigmoid(-11)."""
+
+
+def box_cells(centres: Tensor, *, size: int) -> Tensor:
+    """Return the pixels of a map, whole numbers, in which centres of the crop lie."""
+    return torch.round(centres * (size / FRAME_SIZE))
+
+
+def half_box(size: int) -> int:
+    """Return how many pixels a box of ratio 0.14 has on each side of its centre."""
+    return round((size - 1) / 2 * RATIO)
+
+
+def half_soft_box(ratios: Tensor, *, size: int) -> int:
+    """Return how many pixels from the rounded centre the largest soft map reaches.
+
+    Beyond them its values are below 2e-5 of the tent.
+    """
+    edge = float(ratios.max()) * (size - 1) / 2 + 0.5
+    return int(edge + SOFT_REACH + 0.5)
+
 
 def hard_maps(centres: Tensor, *, size: int = 44, ratios: Tensor | None = None) -> Tensor:
     """Return maps (B, n, S, S): a box around each centre in which values fall linearly.
@@ -25,9 +49,9 @@ def hard_maps(centres: Tensor, *, size: int = 44, ratios: Tensor | None = None) 
         size: Side S of the map.
         ratios: (B, n) box side over map side; 0.14 everywhere when None.
     """
-    cells = torch.round(centres * (size / FRAME_SIZE)).transpose(-1, -2)[..., None]
+    cells = box_cells(centres, size=size).transpose(-1, -2)[..., None]
     if ratios is None:
-        half: Tensor | int = round((size - 1) / 2 * RATIO)
+        half: Tensor | int = half_box(size)
         slope: Tensor | float = SLOPE / (size * RATIO)
     else:
         half = torch.round((size - 1) / 2 * ratios)[..., None, None, None]
@@ -43,7 +67,9 @@ def hard_maps(centres: Tensor, *, size: int = 44, ratios: Tensor | None = None) 
     return (tent.clamp_min(0) * box).amax(2)
 
 
-def soft_maps(centres: Tensor, ratios: Tensor, *, size: int = 44, softness: float = 0.25) -> Tensor:
+def soft_maps(
+    centres: Tensor, ratios: Tensor, *, size: int = 44, softness: float = SOFTNESS
+) -> Tensor:
     """Return maps (B, n, S, S) that can be differentiated by centres and ratios.
 
     At ratio 0.14 and whole-numbered centres they differ from the hard ones by at most 0.004

@@ -26,8 +26,13 @@ class AttentionRefinement(nn.Module):
         )
         self.last = BranchConv(num_units * self.channels, num_units, 3, groups=num_units)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Return maps (B, n, S - 8, S - 8) in (0, 1) for maps (B, n, S, S)."""
+    def forward(self, maps: Tensor, centres: Tensor | None = None) -> Tensor:
+        """Return maps (B, n, S - 8, S - 8) in (0, 1) for maps (B, n, S, S).
+
+        Args:
+            maps: (B, n, S, S) initial maps.
+            centres: Where they lie; only the folded layer makes use of it.
+        """
         maps = maps.contiguous(memory_format=torch.channels_last)
         if faster_looped(maps, channels=self.channels):
             branches = list(maps.split(1, dim=1))

@@ -54,12 +54,20 @@ class SkipBiLSTM(nn.Module):
         )
         self.skips = _Skips(num_regions, channels, gate=gate) if skip else None
 
-    def forward(self, feature: Tensor, maps: Tensor) -> Tensor:
+    def forward(
+        self,
+        feature: Tensor,
+        maps: Tensor,
+        centres: Tensor | None = None,
+        ratios: Tensor | None = None,
+    ) -> Tensor:
         """Return (n, B, C, S, S): the regions, each plus the mean of its two states.
 
         Args:
             feature: (B, C, S, S).
             maps: (n, B, S, S); region t is the feature times map t.
+            centres: Where the maps lie; only the folded layer makes use of it.
+            ratios: How large they are; likewise.
         """
         feature = feature.permute(0, 2, 3, 1)
         regions = feature * maps.unsqueeze(-1)
@@ -79,14 +87,14 @@ class SkipBiLSTM(nn.Module):
                 seen = states[-1] if states else torch.zeros_like(region)
             else:
                 weights = self.skips(torch.stack([each[step] for each in pooled]))
-                seen = _weighted_sum(states, weights[:, :, None, None].unbind(0))
+                seen = weighted_sum(states, weights[:, :, None, None].unbind(0))
             state, memory = _cell(self._gates(region, seen), memory)
             states.append(state)
             if self.skips is not None:
-                pooled.append(self._pool(state * feature, maps))
+                pooled.append(self.pool(state * feature, maps))
         return states
 
-    def _pool(self, products: Tensor, maps: Tensor) -> Tensor:
+    def pool(self, products: Tensor, maps: Tensor) -> Tensor:
         """Return the means (n, B, 2C) over pixels of a state times each region.
 
         A 1x1 convolution and the mean commute, so that this is all the gates need. A region is
@@ -108,7 +116,8 @@ class SkipBiLSTM(nn.Module):
         return gates.movedim(-2, 0).flatten(-2)
 
 
-def _weighted_sum(states: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+def weighted_sum(states: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """Return the sum of maps (B, S, S, 2C), each times its weights (B, 1, 1, 2C)."""
     # One term after the other: stacking the states first took 1.2 times as long, as every map
     # passes through memory once more.
     total = states[0] * weights[0]

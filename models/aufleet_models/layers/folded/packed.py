@@ -1,0 +1,59 @@
+"""Convolutions whose weights are laid out once, as the CPU's library wants them."""
+
+import torch
+from torch import Tensor, nn
+
+# The operators behind torch.compile's own inference on CPUs; torch is pinned exactly.
+_REORDER = torch._C._nn.mkldnn_reorder_conv2d_weight  # pyright: ignore
+
+
+class PackedConv(nn.Module):
+    """A convolution with ReLU inside, for a CPU.
+
+    `nn.Conv2d` lays its weights out again in each call, and passes over the result once more for
+    the ReLU: with 160 channels on 11 x 11 pixels that is a third of the time.
+
+    Args:
+        conv: The convolution.
+        relu: ReLU behind it.
+        dtype: Of weights and results.
+    """
+
+    def __init__(self, conv: nn.Conv2d, *, relu: bool, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.out_channels, self.dtype = conv.out_channels, dtype
+        self.shape = ([*_pair(conv.padding)], [*conv.stride], [*conv.dilation], conv.groups)
+        self.relu = "relu" if relu else "none"
+        self.weight = conv.weight.detach().to(dtype)
+        self.bias = None if conv.bias is None else conv.bias.detach().to(dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the same as the convolution, in channels_last."""
+        x = x.to(self.dtype, memory_format=torch.channels_last)
+        if not self.weight.is_mkldnn:
+            # The best layout depends on the size of the map.
+            self.weight = _REORDER(self.weight.to_mkldnn(), *self.shape, [*x.shape])
+        return torch.ops.mkldnn._convolution_pointwise(
+            x, self.weight, self.bias, *self.shape, self.relu, [], ""
+        )
+
+
+def pack(module: nn.Module, *, dtype: torch.dtype) -> None:
+    """Replace the convolutions of a folded network, with the ReLU behind them, in place."""
+    for name, child in list(module.named_children()):
+        if type(child) is nn.Conv2d:  # not those that do more in their forward
+            setattr(module, name, PackedConv(child, relu=False, dtype=dtype))
+        elif isinstance(child, nn.Sequential) and _starts_with_conv_relu(child):
+            packed = PackedConv(child[0], relu=True, dtype=dtype)  # pyright: ignore
+            setattr(module, name, nn.Sequential(packed, *list(child)[2:]))
+        else:
+            pack(child, dtype=dtype)
+
+
+def _starts_with_conv_relu(layers: nn.Sequential) -> bool:
+    return len(layers) > 1 and type(layers[0]) is nn.Conv2d and isinstance(layers[1], nn.ReLU)
+
+
+def _pair(padding: str | tuple[int, ...]) -> tuple[int, ...]:
+    assert not isinstance(padding, str)
+    return padding

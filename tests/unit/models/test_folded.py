@@ -1,0 +1,156 @@
+"""What becomes of layers for inference gives the numbers of the layers that train."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from aufleet_models import FaceModel, build_model
+from aufleet_models.layers.folded import branch_chain
+from aufleet_models.layers.folded.branch_chain import FoldedExtractor
+from aufleet_models.layers.folded.packed import PackedConv, pack
+from aufleet_models.layers.folded.refinement import WindowedRefinement
+from aufleet_models.layers.folded.skip_lstm import FoldedSkipBiLSTM
+from aufleet_models.layers.folded.windows import first_cells, pixels, window_side
+from aufleet_models.layers.high_level import HighLevelExtractor
+from aufleet_models.layers.maps import hard_maps, soft_maps
+from aufleet_models.layers.refinement import AttentionRefinement
+from aufleet_models.layers.skip_lstm import SkipBiLSTM
+
+
+def _settled(module: nn.Module) -> nn.Module:
+    """Give batch norms statistics and scales that are not those of a fresh layer."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            for values, low in ((part.weight, 0.5), (part.running_var, 0.5), (part.bias, -0.3)):
+                values.data.uniform_(low, low + 0.6)
+            part.running_mean.uniform_(-0.3, 0.3)
+    return module.eval()
+
+
+def _centres(batch: int, regions: int) -> Tensor:
+    """Centres inside the crop, at its border, and outside."""
+    centres = torch.rand(batch, regions, 2, 2) * 176
+    centres[0, 0] = torch.tensor([[-40.0, 20.0], [176.0, 300.0]])
+    centres[0, 1, 1] = centres[0, 1, 0] + 6  # boxes that overlap
+    return centres
+
+
+@pytest.mark.parametrize("threshold", [0, 1000], ids=["looped", "grouped"])
+@torch.no_grad()
+def test_an_extractor_as_a_chain(monkeypatch: pytest.MonkeyPatch, threshold: int) -> None:
+    monkeypatch.setattr(branch_chain, "MIN_LOOP_CHANNELS", threshold)
+    torch.manual_seed(0)
+    extractor = _settled(HighLevelExtractor(4, width=0.0625, num_branches=3))
+    assert isinstance(extractor, HighLevelExtractor)
+    x = torch.randn(3, 2, 4, 44, 44)
+    torch.testing.assert_close(
+        FoldedExtractor(extractor).branches(x), extractor.branches(x), atol=1e-5, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+@torch.no_grad()
+def test_an_extractor_of_the_whole_face(pooled: bool) -> None:
+    torch.manual_seed(0)
+    extractor = _settled(HighLevelExtractor(4, width=0.0625))
+    x = torch.randn(2, 4, 44, 44)
+    folded = FoldedExtractor(extractor)  # pyright: ignore[reportArgumentType]
+    torch.testing.assert_close(
+        folded(x, pooled=pooled), extractor(x, pooled=pooled), atol=1e-5, rtol=1e-4
+    )
+
+
+@torch.no_grad()
+def test_maps_are_refined_only_in_windows_and_constant_elsewhere() -> None:
+    torch.manual_seed(0)
+    refinement = _settled(AttentionRefinement(4, width=0.125))
+    centres = _centres(3, 4)
+    maps = hard_maps(centres, size=52)
+    folded = WindowedRefinement(refinement)  # pyright: ignore[reportArgumentType]
+    torch.testing.assert_close(folded(maps, centres), refinement(maps), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"skip": False}, {"gate": "scalar"}, {"map_pad": 1}])
+@torch.no_grad()
+def test_the_skip_bilstm_with_hard_maps(options: dict) -> None:
+    torch.manual_seed(0)
+    lstm = SkipBiLSTM(4, 8, **options)
+    centres, feature = _centres(2, 4), torch.randn(2, 8, 44, 44)
+    maps = hard_maps(centres).transpose(0, 1)
+    torch.testing.assert_close(
+        FoldedSkipBiLSTM(lstm)(feature, maps, centres), lstm(feature, maps), atol=1e-5, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("ratio", [0.05, 0.14, 0.28], ids=["small", "usual", "whole map"])
+@torch.no_grad()
+def test_the_skip_bilstm_with_soft_maps(ratio: float) -> None:
+    torch.manual_seed(0)
+    lstm = SkipBiLSTM(3, 8)
+    centres, feature = _centres(2, 3), torch.randn(2, 8, 44, 44)
+    ratios = torch.full((2, 3), ratio)
+    maps = soft_maps(centres, ratios).transpose(0, 1)
+    folded = FoldedSkipBiLSTM(lstm)(feature, maps, centres, ratios)
+    torch.testing.assert_close(folded, lstm(feature, maps), atol=2e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_windows_hold_all_that_a_box_touches() -> None:
+    half, margin, size = 2, 8, 20
+    side = window_side(half, margin=margin)
+    convolutions = nn.Sequential(*(nn.Conv2d(1, 1, 3, bias=False) for _ in range(margin // 2)))
+    for convolution in convolutions:
+        nn.init.ones_(convolution.weight)
+    for x, y in ((-9, 4), (0, 0), (3, 27), (13, 14), (27, 27), (40, 2)):
+        cell = torch.tensor([x, y])
+        drawn = torch.zeros(size + margin, size + margin)
+        low, high = ((cell + step).clamp(0, size + margin - 1) for step in (-half, half))
+        drawn[low[1] : high[1] + 1, low[0] : high[0] + 1] = 1
+        touched = convolutions(drawn[None, None])[0, 0].flatten() != 0
+        first = first_cells(cell, half=half, margin=margin, size=size)
+        inside = torch.zeros(size**2, dtype=torch.bool)
+        inside[pixels(first, side=side, size=size)] = True
+        assert not (touched & ~inside).any()
+
+
+@torch.no_grad()
+def test_a_packed_convolution_is_the_convolution_and_its_relu() -> None:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Sequential(nn.Conv2d(4, 8, 3, padding=1, groups=2), nn.ReLU()))
+    layers.append(nn.Conv2d(8, 4, 3, stride=2, bias=False))
+    x = torch.randn(2, 4, 9, 9)
+    expected = layers(x)
+    pack(layers, dtype=torch.float32)
+    assert isinstance(layers[0][0], PackedConv)
+    assert isinstance(layers[1], PackedConv)
+    for frames in (x, x[:1]):  # packed for one size of batch, used for another
+        torch.testing.assert_close(layers(frames), expected[: len(frames)], atol=1e-5, rtol=1e-4)
+
+
+def _trained_like(name: str, **options: object) -> FaceModel:
+    torch.manual_seed(0)
+    model = build_model(name, task="au", units=[1, 4, 12, 25], width=0.125, **options)
+    return _settled(model)  # pyright: ignore[reportReturnType]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("jaanet", {"refinement": False}),
+        ("algrnet", {"map_edges": "straight_through"}),
+        ("algrnet", {"skip_bilstm": "none"}),
+        ("algrnet", {"fusion": False, "integrated_global": True}),
+        ("algrnet", {"global_source": "unpooled"}),
+        ("algrnet", {"global_source": "stem"}),
+        ("lgrnet", {"map_pad": 1}),
+        ("mgrrnet", {"global_levels": ()}),
+        ("mgrrnet", {"layers": 0}),
+    ],
+)
+@torch.no_grad()
+def test_ablations_fold_too(name: str, options: dict) -> None:
+    model = _trained_like(name, **options)
+    frames = torch.rand(2, 3, 176, 176) * 2 - 1
+    expected, folded = model(frames), model.fold_for_inference()(frames)
+    torch.testing.assert_close(folded.logits, expected.logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(folded.maps, expected.maps, atol=1e-4, rtol=1e-4)
