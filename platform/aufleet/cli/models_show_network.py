@@ -157,8 +157,7 @@ def _of_package(uri: str, *, title: str) -> ShownNetwork:
     from aufleet.domain.action_units import label_of
     from aufleet.registry.package import load_package
 
-    # Not folded: gradients are wanted, and speed is not.
-    package = load_package(uri, fold=False)
+    package = load_package(uri)
     card = package.card
     names = card.members
     listed = ", ".join(names)

@@ -97,12 +97,8 @@ def read_card(uri: str) -> Card:
     return parse_card(_read(uri, key=CARD_KEY, sha256=digest_of(uri)), uri=uri)
 
 
-def load_package(uri: str, *, fold: bool = True) -> LoadedPackage:
-    """Return a package as a network that answers.
-
-    Args:
-        uri: Where it lies.
-        fold: Multiply batch norms and linear pairs out; False keeps the network as it was trained.
+def load_package(uri: str) -> LoadedPackage:
+    """Return a package as the networks that were trained; `InferenceModel` makes them fast.
 
     Raises:
         PackageError: As `read_package`; or the weights do not fit the card's architecture.
@@ -113,8 +109,6 @@ def load_package(uri: str, *, fold: bool = True) -> LoadedPackage:
     except SafetensorError as error:
         raise PackageError(f"{uri}/{WEIGHTS_KEY} is not a safetensors file ({error})") from None
     members = [_build_member(card, tensors, member=member, uri=uri) for member in card.members]
-    if fold:
-        members = [member.fold_for_inference() for member in members]
     model = FoldEnsemble(members, temperature=card.temperature, exclusive=card.task == "palsy")
     return LoadedPackage(card=card, model=model.eval())
 

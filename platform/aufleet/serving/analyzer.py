@@ -1,6 +1,7 @@
 """The deployment that runs one model version."""
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from aufleet.registry.card import Card
     from aufleet_models.contract import Prediction
+
+logger = logging.getLogger(__name__)
 
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 """An aligned frame, (200, 200, 3) uint8 RGB; or a network's input, (3, 176, 176) float32."""
@@ -101,11 +104,14 @@ class Analyzer:
         """
         import torch
 
+        from aufleet_models.inference import InferenceModel
+
         torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
         package = load(package_uri)
         _check_frame_size(package.card, uri=package_uri)
-        self._device = torch.device(device)
-        self._model = package.model.to(self._device).eval()
+        # Evaluated, calibrated and compared in fp32: other rounding would be another model.
+        self._model = InferenceModel(package.model, device=device, precision="fp32")
+        logger.info("%s answers on %s", package_uri, self._model.choice)
         self._facts = self._warm_up(package.card, batch_sizes=(max_batch, 1))
         self._batcher: Batcher[_Face, _FaceAnswer] = Batcher(
             self._answer, max_batch=max_batch, max_waiting=max_waiting
@@ -170,8 +176,7 @@ class Analyzer:
         import torch
 
         frames = torch.from_numpy(np.stack([_input_of(face.pixels) for face in faces]))
-        with torch.inference_mode():
-            return self._model(frames.to(self._device))
+        return self._model(frames)
 
     def _answer(self, faces: Sequence[_Face]) -> list[_FaceAnswer]:
         """Run one batch; called in the batcher's thread."""

@@ -43,6 +43,10 @@ class MeanNetwork(nn.Module):
         super().__init__()
         self.batch_sizes = []
 
+    def __deepcopy__(self, memo):
+        """Let the test see the calls of the copy that answers."""
+        return self
+
     def forward(self, frames, landmarks=None):
         self.batch_sizes.append(len(frames))
         logits = frames.mean(dim=(2, 3))[:, :2]
