@@ -96,7 +96,9 @@ def test_a_face_without_eyes_apart_is_an_error(face) -> None:
     together[:, 25:31] = together[:, 19:25]
     missing = face.clone()
     missing[0, 7, 1] = float("nan")
-    for truth in (together, missing):
+    apart = face.clone()
+    apart[:, 25:31] = 3e38  # the square of the distance overflows
+    for truth in (together, missing, apart):
         with pytest.raises(ValueError, match="true landmarks of sample 0"):
             alignment_loss(face, truth)
 
