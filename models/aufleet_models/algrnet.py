@@ -17,6 +17,7 @@ from aufleet_models.layers.alignment import NUM_CELLS
 from aufleet_models.layers.fusion import MAP_SIZE, GlobalFusion, GlobalSource
 from aufleet_models.layers.high_level import HighLevelExtractor
 from aufleet_models.layers.maps import hard_maps, soft_maps, straight_through_maps
+from aufleet_models.layers.precision import autocast_like
 from aufleet_models.layers.readout import Readout
 from aufleet_models.layers.skip_lstm import Gate, SkipBiLSTM
 from aufleet_models.region_model import Description, RegionModel, RegionOptions
@@ -111,13 +112,13 @@ class ALGRNet(RegionModel):
         feature = self.stem(frames)
         aligned, landmarks = self.alignment(feature)
         maps, centres, ratios = self._maps(landmarks, aligned)
-        # Products in the dtype of the feature: under autocast the maps are exact, the feature not.
-        by_region = maps.to(feature.dtype).transpose(0, 1)
-        if self.lstm is None:
-            regions = feature * by_region.unsqueeze(2)
-        else:
-            regions = self.lstm(feature, by_region, centres, ratios)
         overview = aligned if self.overview is None else self.overview(feature)
+        seen = autocast_like(feature)
+        by_region = maps.to(seen.dtype).transpose(0, 1)
+        if self.lstm is None:
+            regions = seen * by_region.unsqueeze(2)
+        else:
+            regions = self.lstm(seen, by_region, centres, ratios)
         if self.fusion is not None:
             regions = self.fusion(regions, self._context(feature, overview))
         contexts = aligned

@@ -12,6 +12,7 @@ from aufleet_models.layers.fusion import MAP_SIZE
 from aufleet_models.layers.high_level import HighLevelExtractor
 from aufleet_models.layers.losses import refinement_loss
 from aufleet_models.layers.maps import hard_maps
+from aufleet_models.layers.precision import autocast_like
 from aufleet_models.layers.readout import Readout
 from aufleet_models.layers.refinement import MARGIN, AttentionRefinement
 from aufleet_models.region_model import Description, RegionModel, RegionOptions
@@ -77,7 +78,8 @@ class JAANet(RegionModel):
         feature = self.stem(frames)
         aligned, landmarks = self.alignment(feature)
         maps = self._maps(landmarks)
-        regions = feature * maps.to(feature.dtype).transpose(0, 1).unsqueeze(2)
+        seen = autocast_like(feature)
+        regions = seen * maps.to(seen.dtype).transpose(0, 1).unsqueeze(2)
         overview = self.overview(feature)
         return Description(
             landmarks=landmarks,

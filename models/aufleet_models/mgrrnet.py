@@ -23,6 +23,7 @@ from aufleet_models.layers.graph import (
 )
 from aufleet_models.layers.high_level import HighLevelExtractor
 from aufleet_models.layers.maps import hard_maps
+from aufleet_models.layers.precision import autocast_like
 from aufleet_models.layers.readout import Readout
 from aufleet_models.layers.scaling import scaled
 from aufleet_models.region_model import Description, RegionModel, RegionOptions
@@ -110,9 +111,10 @@ class MGRRNet(RegionModel):
         feature = self.stem(frames)
         aligned, landmarks = self.alignment(feature)
         maps = hard_maps(self.centres(landmarks), size=MAP_SIZE)
-        regions = feature * maps.to(feature.dtype).transpose(0, 1).unsqueeze(2)
+        seen = autocast_like(feature)
+        regions = seen * maps.to(seen.dtype).transpose(0, 1).unsqueeze(2)
         for layer in self.layers:
-            regions = layer(regions, feature)
+            regions = layer(regions, seen)
         return Description(
             landmarks=landmarks,
             maps=maps,
