@@ -67,10 +67,12 @@ class FaceModel(nn.Module):
         config: Keyword arguments for `build_model` that build the same architecture again; plain
             values only, so that it can stand in a file.
         exact_parts: Submodules that remain in fp32 where the network answers in bf16.
+        bears_bf16: Answers in bf16 stay near those in fp32.
     """
 
     config: dict[str, Any]
     exact_parts: ClassVar[tuple[str, ...]] = ()
+    bears_bf16: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, frames: Tensor, landmarks: Tensor | None = None) -> Prediction:

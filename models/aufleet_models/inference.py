@@ -58,8 +58,8 @@ class InferenceModel(nn.Module):
     Args:
         model: A `FaceModel`, or a module that calls some; it is not changed.
         device: Where it runs.
-        precision: "auto" is bf16 where the processor or GPU multiplies bf16 numbers, else fp32.
-            The same machine always gets the same answer: nothing is timed to choose.
+        precision: "auto" is bf16 where the processor or GPU multiplies bf16 numbers and the
+            network bears it, else fp32. The same machine always chooses the same: nothing is timed.
 
     Raises:
         ValueError: An unknown precision.
@@ -77,7 +77,7 @@ class InferenceModel(nn.Module):
     ) -> None:
         super().__init__()
         device = torch.device(device)
-        dtype, reason = _dtype(precision, device)
+        dtype, reason = _dtype(precision, device, model)
         self.model = _folded(model).to(device).eval().requires_grad_(requires_grad=False)
         packed = device.type == "cpu" and _can_pack(dtype)
         with torch.no_grad():
@@ -156,15 +156,17 @@ class _Graph:
         return replace(self.prediction, **tensors, heads={})
 
 
-def _dtype(precision: Precision, device: torch.device) -> tuple[torch.dtype, str]:
+def _dtype(precision: Precision, device: torch.device, model: nn.Module) -> tuple[torch.dtype, str]:
     if precision not in get_args(Precision):
         choices = ", ".join(get_args(Precision))
         raise ValueError(f"precision is {precision!r}: choose one of {choices}")
     if precision != "auto":
         return (torch.bfloat16 if precision == "bf16" else torch.float32), "as asked"
-    if has_bf16(device):
-        return torch.bfloat16, "it has bf16 instructions"
-    return torch.float32, "it has no bf16 instructions"
+    if not has_bf16(device):
+        return torch.float32, "it has no bf16 instructions"
+    if not all(part.bears_bf16 for part in model.modules() if isinstance(part, FaceModel)):
+        return torch.float32, "bf16 would change the answers"
+    return torch.bfloat16, "it has bf16 instructions"
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -80,6 +80,13 @@ def test_the_choice_follows_the_processor_and_says_why(
     assert str(choice).startswith(f"cpu, {dtype} (it has {'' if bf16 else 'no '}bf16 instructions)")
 
 
+def test_a_network_that_does_not_bear_bf16_keeps_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "has_bf16", lambda _: True)
+    choice = InferenceModel(_model("medt")).choice
+    assert choice.dtype is torch.float32
+    assert choice.reason == "bf16 would change the answers"
+
+
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(ValueError, match="precision is 'fp8': choose one of auto, fp32, bf16"):
         InferenceModel(_model("resnet18"), precision="fp8")  # pyright: ignore[reportArgumentType]
