@@ -16,6 +16,7 @@ from aufleet.data.part import Part, read_part
 from aufleet.data.records import ALIGNED_SIZE
 from aufleet.data.sampling import Crops, batch_bounds, centre_crops, epoch_order, random_crops
 from aufleet.domain.landmarks import NUM_POINTS, mirror
+from aufleet.domain.palsy import MIRRORED_SIDES, UNKNOWN_SIDE
 from aufleet.errors import ConfigError
 
 Batch = dict[str, Tensor]
@@ -98,7 +99,8 @@ class FoldLoader:
         Yields:
             "frames" (b, 3, 176, 176) float32 in [-1, 1]; "landmarks" (b, 49 or 68, 2) float32 in
             pixels of the crop; "units" (b, U) int64 with 0, 1 or 9; "grade" (b,) int64 with 0 to 3
-            or 9; "index" (b,) int64, the frame's number in the data set.
+            or 9; "side" (b,) int64, the affected side of the crop: 0 none, 1 left, 2 right, as
+            the patient sees it, or 9; "index" (b,) int64, the frame's number in the data set.
         """
         rows = np.arange(self.num_frames)
         if self._augment:
@@ -120,6 +122,7 @@ class FoldLoader:
             "landmarks": torch.from_numpy(landmarks),
             "units": torch.from_numpy(part.units[rows]),
             "grade": torch.from_numpy(part.grades[rows]),
+            "side": torch.from_numpy(mirror_sides(part.sides[rows], crops)),
             "index": torch.from_numpy(part.indices[rows]),
         }
 
@@ -146,6 +149,12 @@ def cut_landmarks(
     cut = landmarks - offsets[:, None]
     cut[crops.flip] = mirror(cut[crops.flip], width=size)
     return cut
+
+
+def mirror_sides(sides: NDArray[np.int64], crops: Crops) -> NDArray[np.int64]:
+    """Return sides (b,) as they are in the crops: a flip swaps left and right."""
+    swapped = np.where(sides == UNKNOWN_SIDE, sides, np.take(MIRRORED_SIDES, sides, mode="clip"))
+    return np.where(crops.flip, swapped, sides)
 
 
 def _points_of(part: Part, *, num_points: int, uri: str) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from aufleet.data.decoding import decode_frame
 from aufleet.data.partition import SubjectFrames
 from aufleet.data.records import ALIGNED_SIZE
 from aufleet.domain.action_units import label_of
+from aufleet.domain.palsy import side_class
 from aufleet.errors import ConfigError, FrameError
 
 KEEP_DECODED_BYTES = 2 * 1024**3
@@ -28,6 +29,7 @@ class Part:
         landmarks_68: (N, 68, 2) float32 in the same pixels, NaN in the rows that have none.
         units: (N, U) int64: 0, 1 or 9.
         grades: (N,) int64: 0 to 3 or 9.
+        sides: (N,) int64: affected side 0 none, 1 patient's left, 2 patient's right, or 9.
         indices: (N,) int64, number of each frame in the whole data set.
     """
 
@@ -36,12 +38,18 @@ class Part:
     landmarks_68: NDArray[np.float32]
     units: NDArray[np.int64]
     grades: NDArray[np.int64]
+    sides: NDArray[np.int64]
     indices: NDArray[np.int64]
 
     def with_shuffled_labels(self, *, seed: int) -> "Part":
-        """Return the same frames with each other's labels; units and grade stay together."""
+        """Return the same frames with each other's labels; those of a frame stay together."""
         dealt = np.random.default_rng((seed, 1)).permutation(len(self.indices))
-        return replace(self, units=self.units[dealt], grades=self.grades[dealt])
+        return replace(
+            self,
+            units=self.units[dealt],
+            grades=self.grades[dealt],
+            sides=self.sides[dealt],
+        )
 
 
 class Pictures:
@@ -112,6 +120,7 @@ def read_part(
         landmarks_68=np.concatenate([part.landmarks_68 for part in parts]),
         units=np.concatenate([part.units[:, columns] for part in parts]),
         grades=np.concatenate([part.grade for part in parts]),
+        sides=np.array([side_class(side) for part in parts for side in part.side], dtype=np.int64),
         indices=_indices(dataset, parts),
     )
 

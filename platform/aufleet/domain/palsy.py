@@ -54,6 +54,19 @@ class Side(StrEnum):
     RIGHT = "right"
 
 
+SIDES = tuple(Side)
+"""In the order of the side head's classes."""
+MIRRORED_SIDES = (0, 2, 1)
+"""Class of a side -> its class in the mirrored frame."""
+UNKNOWN_SIDE = 9
+"""The class of a frame whose affected side is not known."""
+
+
+def side_class(name: str) -> int:
+    """Return the side head's class of a side as it stands in a data set; "" is not known."""
+    return SIDES.index(Side(name)) if name else UNKNOWN_SIDE
+
+
 def grade_of(house_brackmann: int) -> Grade:
     """Return the grade of a House-Brackmann score.
 

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from aufleet.data import part
-from aufleet.data.loader import Batch, FoldLoader, cut_frames, cut_landmarks
+from aufleet.data.dataset import open_dataset
+from aufleet.data.loader import Batch, FoldLoader, cut_frames, cut_landmarks, mirror_sides
+from aufleet.data.publish import publish_dataset
 from aufleet.data.sampling import random_crops
 from aufleet.domain.landmarks import MIRROR_49, POINTS_49_OF_68
 from aufleet.errors import ConfigError, DataError
@@ -44,6 +46,7 @@ def test_a_batch_has_the_shapes_that_networks_take(dataset) -> None:
         "landmarks": ((4, 49, 2), torch.float32),
         "units": ((4, 3), torch.int64),
         "grade": ((4,), torch.int64),
+        "side": ((4,), torch.int64),
         "index": ((4,), torch.int64),
     }
     assert batch["frames"].is_contiguous()
@@ -238,3 +241,28 @@ def test_statistics_count_the_whole_part_on_every_rank(dataset, template) -> Non
 def test_what_cannot_be_loaded_is_said_at_once(dataset, change, error, complaint) -> None:
     with pytest.raises(error, match=complaint):
         loader_of(dataset, **change)
+
+
+def test_a_flip_swaps_the_affected_side() -> None:
+    crops = random_crops(np.arange(64), seed=1, epoch=0, max_offset=24)
+    sides = np.tile([0, 1, 2, 9], 16)
+    swapped = {0: 0, 1: 2, 2: 1, 9: 9}
+    expected = [
+        swapped[side] if flip else side for side, flip in zip(sides, crops.flip, strict=True)
+    ]
+    assert 0 < crops.flip.sum() < 64
+    assert mirror_sides(sides, crops).tolist() == expected
+
+
+def test_sides_come_from_the_data_set(make_record, spec, store) -> None:
+    names = ("none", "left", "right", "")
+    records = [make_record("S1", row, side=name) for row, name in enumerate(names)]
+    publish_dataset([("S1", records), *_others(make_record)], spec=spec, store=store)
+    dataset = open_dataset(store.uri_of("datasets/faces/1"))
+    loader = loader_of(dataset, subjects=["S1"], augment=False)
+    assert [int(side) for batch in loader.epoch(0) for side in batch["side"]] == [0, 1, 2, 9]
+
+
+def _others(make_record) -> list:
+    """Subjects for the other folds."""
+    return [(f"S{number}", [make_record(f"S{number}", 0)]) for number in range(2, 10)]

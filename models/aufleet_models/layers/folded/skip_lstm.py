@@ -1,7 +1,8 @@
 """The skip-BiLSTM with less arithmetic: the same states from the same weights.
 
 - The input half of the recurrent convolution sees a region, which is zero outside its box: only
-  windows around the two centres are convolved.
+  windows around the two centres are convolved. They are taken step by step: all regions at once
+  took 6.6 ms against 7.9 with small boxes, 195 against 157 with large ones and 8 faces.
 - The hidden half of the first step sees nothing and is left out.
 - tanh(x) = 2 sigmoid(2x) - 1, the first factor in the weights: one sigmoid takes all gates.
 """
