@@ -108,7 +108,7 @@ class Analyzer:
 
         torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
         package = load(package_uri)
-        _check_frame_size(package.card, uri=package_uri)
+        _check_inputs(package, uri=package_uri)
         # Evaluated, calibrated and compared in fp32: other rounding would be another model.
         self._model = InferenceModel(package.model, device=device, precision="fp32")
         logger.info("%s answers on %s", package_uri, self._model.choice)
@@ -196,11 +196,16 @@ class Analyzer:
         ]
 
 
-def _check_frame_size(card: "Card", *, uri: str) -> None:
-    if card.frame_size != CROP_SIZE:
+def _check_inputs(package: Package, *, uri: str) -> None:
+    if package.card.frame_size != CROP_SIZE:
         raise PackageError(
-            f"{uri} takes crops of {card.frame_size} pixels",
+            f"{uri} takes crops of {package.card.frame_size} pixels",
             f"only networks for {CROP_SIZE} pixels are served",
+        )
+    if getattr(package.model, "num_points", 0):
+        raise PackageError(
+            f"{uri} needs the landmarks of each face, which are not given to networks yet",
+            "train LP-Net with person_specific: false to serve it",
         )
 
 

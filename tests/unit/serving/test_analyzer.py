@@ -66,9 +66,10 @@ class PlainPackage:
     model: nn.Module
 
 
-def open_analyzer(card=CARD, max_batch=4):
+def open_analyzer(card=CARD, max_batch=4, num_points=0):
     threads = torch.get_num_threads()
     network = MeanNetwork()
+    network.num_points = num_points
     analyzer = Analyzer(
         "store/plain",
         load=lambda _uri: PlainPackage(card=card, model=network),
@@ -139,3 +140,8 @@ def test_attention_is_a_picture_of_the_aligned_frame():
 def test_a_network_for_other_frames_is_refused():
     with pytest.raises(PackageError, match="takes crops of 224 pixels"):
         open_analyzer(card=CARD.model_copy(update={"frame_size": 224}))
+
+
+def test_a_network_that_reads_landmarks_is_refused_with_a_sentence():
+    with pytest.raises(PackageError, match="needs the landmarks of each face"):
+        open_analyzer(num_points=49)
