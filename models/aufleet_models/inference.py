@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from aufleet_models.contract import FaceModel, Prediction
 from aufleet_models.layers.branches import BranchLinear
+from aufleet_models.layers.folded.fusion import FoldedFusion
 from aufleet_models.layers.folded.packed import pack
 from aufleet_models.layers.heads import IntegratedHead, LocalHeads
 
@@ -233,5 +234,5 @@ def _lower(model: nn.Module) -> None:
         for part in owner.modules()
     }
     for module in model.modules():
-        if isinstance(module, nn.Linear | BranchLinear) and id(module) not in exact:
+        if isinstance(module, nn.Linear | BranchLinear | FoldedFusion) and id(module) not in exact:
             module.to(torch.bfloat16)

@@ -4,8 +4,10 @@ from torch import nn
 
 from aufleet_models.layers.alignment import AlignmentNet
 from aufleet_models.layers.folded.branch_chain import FoldedExtractor
+from aufleet_models.layers.folded.fusion import FoldedFusion
 from aufleet_models.layers.folded.refinement import WindowedRefinement
 from aufleet_models.layers.folded.skip_lstm import FoldedSkipBiLSTM
+from aufleet_models.layers.fusion import GlobalFusion
 from aufleet_models.layers.heads import IntegratedHead, LocalHeads
 from aufleet_models.layers.high_level import HighLevelExtractor
 from aufleet_models.layers.refinement import AttentionRefinement
@@ -28,6 +30,8 @@ def _folded(layer: nn.Module) -> nn.Module:
         return FoldedExtractor(layer)
     if isinstance(layer, AttentionRefinement):
         return WindowedRefinement(layer)
+    if isinstance(layer, GlobalFusion):
+        return FoldedFusion(layer)
     if isinstance(layer, SkipBiLSTM):
         return FoldedSkipBiLSTM(layer)
     if isinstance(layer, AlignmentNet | IntegratedHead | LocalHeads):
