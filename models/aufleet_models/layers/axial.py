@@ -31,7 +31,7 @@ class AxialAttention(nn.Module):
 
     distances: Tensor
 
-    def __init__(self, channels: int, *, length: int) -> None:
+    def __init__(self, channels: int, *, length: int, slope: float = 1.0) -> None:
         super().__init__()
         if channels % CHANNEL_STEP:
             raise ValueError(f"axial attention takes multiples of {CHANNEL_STEP}, not {channels}")
@@ -41,6 +41,8 @@ class AxialAttention(nn.Module):
         self.project_norm = nn.BatchNorm1d(2 * channels)
         self.positions = nn.Parameter(torch.empty(2 * self.group_channels, 2 * length - 1))
         self.logit_norms = nn.ModuleList(LogitNorm(NUM_GROUPS) for _ in range(3))
+        for norm in self.logit_norms:
+            nn.init.constant_(norm.get_parameter("weight"), slope)
         self.output_norms = nn.ModuleList(nn.BatchNorm1d(channels) for _ in range(2))
         self.gates = nn.Parameter(torch.tensor([INITIAL_GATE] * 3 + [1.0]))
         self.gates_frozen = False
@@ -166,15 +168,18 @@ class AxialBlock(nn.Module):
         planes: Channels of the attention; the block returns twice as many.
         size: Side of the square input.
         stride: Average pooling behind the attention along the width.
+        slope: First slope of the norms of the attentions' logits.
     """
 
-    def __init__(self, in_channels: int, planes: int, *, size: int, stride: int) -> None:
+    def __init__(
+        self, in_channels: int, planes: int, *, size: int, stride: int, slope: float = 1.0
+    ) -> None:
         super().__init__()
         out_channels = 2 * planes
         self.down = nn.Conv2d(in_channels, planes, 1, bias=False)
         self.down_norm = nn.BatchNorm2d(planes)
-        self.height = AxialAttention(planes, length=size)
-        self.width = AxialAttention(planes, length=size)
+        self.height = AxialAttention(planes, length=size, slope=slope)
+        self.width = AxialAttention(planes, length=size, slope=slope)
         self.pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         self.up = nn.Conv2d(planes, out_channels, 1, bias=False)
         self.up_norm = nn.BatchNorm2d(out_channels)

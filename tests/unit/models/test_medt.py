@@ -3,7 +3,7 @@ import torch
 
 from aufleet_models import build_model
 from aufleet_models.layers.axial import AxialAttention
-from aufleet_models.medt import MedT
+from aufleet_models.medt import MedT, MedTOptions
 
 
 def _small() -> MedT:
@@ -70,3 +70,25 @@ def test_gates_are_frozen_for_the_published_number_of_epochs() -> None:
     never = build_model("medt", task="palsy", width=0.125, input_size=32, gate_epochs=0)
     never.start_epoch(1)
     assert not any(getattr(one, "gates_frozen", False) for one in never.modules())
+
+
+def _gradient_growth(attention_slope: float) -> float:
+    """Return how much larger the gradient is at the first block than at the last."""
+    torch.manual_seed(0)
+    options = {"width": 0.5, "input_size": 48, "attention_slope": attention_slope}
+    model = build_model("medt", task="au", units=[1, 12], **options)
+    smooth = torch.nn.functional.interpolate(torch.rand(8, 3, 6, 6), (48, 48), mode="bilinear")
+    seen = []
+    for block in model.get_submodule("blocks").children():
+        block.register_forward_hook(lambda _, args, output: seen.append(output))
+    prediction = model(2 * smooth - 1)
+    for output in seen:
+        output.retain_grad()
+    model.loss(prediction, {"units": torch.tensor([[0, 1], [1, 0]] * 4)})["total"].backward()
+    first, last = (float(one.grad.norm() * one.detach().std()) for one in (seen[0], seen[-1]))
+    return first / last
+
+
+def test_gradients_stay_as_large_from_the_last_block_to_the_first() -> None:
+    assert _gradient_growth(MedTOptions().attention_slope) < 3
+    assert _gradient_growth(1.0) > 30  # as published
