@@ -34,6 +34,9 @@ class MedTOptions:
     attention_slope: float = 0.1
     """First slope of the norms of the attention's logits. With the published 1 the first attentions
     are so sharp that gradients grow 2.7-fold from block to block and little is learnt."""
+    zero_start: bool = True
+    """Let each block begin as its shortcut: the norm in front of the sum starts at 0. As published
+    it starts at 1, and few epochs on few faces teach nothing."""
     input_size: int = 176
     """Side at which the encoder works, a multiple of 16: frames are resized to it. The cost grows
     with its third power."""
@@ -82,6 +85,9 @@ class MedT(PooledModel):
                     )
                 )
                 channels, size = 2 * planes, size // stride
+        if options.zero_start:
+            for block in blocks:
+                nn.init.zeros_(block.up_norm.weight)
         self.blocks = nn.Sequential(*blocks)
         self.classifier = nn.Linear(channels, self.num_outputs)
         self.palsy_heads = PalsyHeads(

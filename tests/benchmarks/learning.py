@@ -38,7 +38,7 @@ DATA = {
 COMMON = {"batch": 16, "optimizer": "adamw", "weight_decay": 5e-4, "decay": 0.5}
 SETTINGS = {
     "algrnet": {"width": 0.125, "epochs": 5, "decay_epochs": 3, "learning_rate": 0.003},
-    "lgrnet": {"width": 0.125, "epochs": 5, "decay_epochs": 3, "learning_rate": 0.003},
+    "lgrnet": {"width": 0.125, "epochs": 8, "decay_epochs": 4, "learning_rate": 0.0015},
     "mgrrnet": {"width": 0.125, "epochs": 5, "decay_epochs": 3, "learning_rate": 0.003},
     "jaanet": {"width": 0.125, "epochs": 5, "decay_epochs": 3, "learning_rate": 0.003},
     "lpnet": {
@@ -51,11 +51,11 @@ SETTINGS = {
     "resnet18": {"width": 0.25, "epochs": 8, "decay_epochs": 4, "learning_rate": 0.003},
     "resnet50": {"width": 0.125, "epochs": 8, "decay_epochs": 4, "learning_rate": 0.003},
     "medt": {
-        "width": 0.5,
-        "epochs": 6,
-        "decay_epochs": 3,
-        "learning_rate": 0.003,
-        "options": {"input_size": 48},
+        "width": 1.0,
+        "epochs": 10,
+        "decay_epochs": 4,
+        "learning_rate": 0.004,
+        "options": {"input_size": 64},
     },
 }
 """Network -> what differs from the papers' settings, chosen on the validation subjects."""

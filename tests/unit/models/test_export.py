@@ -18,7 +18,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "lpnet": {"width": 0.0625, "num_points": 49, "frame_size": 64, "input_size": 64},
     "resnet18": {"width": 0.0625, "frame_size": 64},
     "resnet50": {"width": 0.0625, "frame_size": 64},
-    "medt": {"width": 0.125, "input_size": 32},
+    "medt": {"width": 0.125, "input_size": 32, "zero_start": False},
 }
 HEADS = {"side_head": True, "region_head": True}
 # Two regions make a graph that is traced six times as fast as one of twelve.

@@ -11,7 +11,7 @@ UNITS = [1, 4, 12, 25]
 SMALL = {
     "resnet18": {"frame_size": 64},
     "resnet50": {"frame_size": 64},
-    "medt": {"input_size": 32},
+    "medt": {"input_size": 32, "zero_start": False},
     "lpnet": {"num_points": 49, "frame_size": 64, "input_size": 64, "hidden": 64},
 }
 NAMES = ["algrnet", "lgrnet", "mgrrnet", "jaanet", *SMALL]

@@ -75,8 +75,8 @@ def test_gates_are_frozen_for_the_published_number_of_epochs() -> None:
 def _gradient_growth(attention_slope: float) -> float:
     """Return how much larger the gradient is at the first block than at the last."""
     torch.manual_seed(0)
-    options = {"width": 0.5, "input_size": 48, "attention_slope": attention_slope}
-    model = build_model("medt", task="au", units=[1, 12], **options)
+    options = {"input_size": 48, "attention_slope": attention_slope, "zero_start": False}
+    model = build_model("medt", task="au", units=[1, 12], width=0.5, **options)
     smooth = torch.nn.functional.interpolate(torch.rand(8, 3, 6, 6), (48, 48), mode="bilinear")
     seen = []
     for block in model.get_submodule("blocks").children():
@@ -92,3 +92,14 @@ def _gradient_growth(attention_slope: float) -> float:
 def test_gradients_stay_as_large_from_the_last_block_to_the_first() -> None:
     assert _gradient_growth(MedTOptions().attention_slope) < 3
     assert _gradient_growth(1.0) > 30  # as published
+
+
+@torch.no_grad()
+def test_blocks_begin_as_their_shortcuts() -> None:
+    torch.manual_seed(0)
+    model = build_model("medt", task="au", units=[1], width=0.5, input_size=32)
+    for block in model.get_submodule("blocks").children():
+        size = block.get_submodule("height").length
+        features = torch.randn(2, block.get_submodule("down").in_channels, size, size)
+        shortcut = block.get_submodule("shortcut")(features).relu()
+        torch.testing.assert_close(block(features), shortcut)

@@ -26,7 +26,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "resnet18": {"frame_size": 65, "width": 0.125},
     "resnet50": {"frame_size": 65, "width": 0.125},
     "lpnet": {"frame_size": 65, "input_size": 65, "num_points": 49, "width": 0.125},
-    "medt": {"input_size": 32, "width": 0.125},
+    "medt": {"input_size": 32, "width": 0.125, "zero_start": False},
 }
 
 Involution = Callable[[Tensor], Tensor]

@@ -11,7 +11,10 @@ from aufleet_models.transfer import Selection, Transfer, transfer_weights, unit_
 REGION_NETWORKS = ("jaanet", "lgrnet", "algrnet", "mgrrnet")
 SOURCE, TARGET = [1, 2, 4, 6, 7, 12, 17, 23], [26, 12, 9, 1, 25, 6]
 MAP = {25: 23, 26: 17}
-SMALL = {"medt": {"input_size": 32}, "lpnet": {"input_size": 64, "num_points": 49}}
+SMALL = {
+    "medt": {"input_size": 32, "zero_start": False},
+    "lpnet": {"input_size": 64, "num_points": 49},
+}
 
 
 def _build(name: str, units: list[int], *, seed: int = 0, **options) -> FaceModel:
