@@ -52,10 +52,10 @@ SETTINGS = {
     "resnet50": {"width": 0.125, "epochs": 8, "decay_epochs": 4, "learning_rate": 0.003},
     "medt": {
         "width": 1.0,
-        "epochs": 10,
+        "epochs": 12,
         "decay_epochs": 4,
         "learning_rate": 0.004,
-        "options": {"input_size": 64},
+        "options": {"input_size": 48},
     },
 }
 """Network -> what differs from the papers' settings, chosen on the validation subjects."""
