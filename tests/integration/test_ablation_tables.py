@@ -47,7 +47,7 @@ def environment(tmp_path) -> dict[str, str]:
 
 def aufleet(*arguments, environment) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=300
+        [*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=600
     )
 
 

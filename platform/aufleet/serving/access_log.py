@@ -26,6 +26,7 @@ class AccessLog:
         # Not from the table of loggers: a second gateway in the process has its own.
         lines = logging.Logger("aufleet.access", level=logging.INFO)
         lines.addHandler(self._handler)
+        self._lines = lines
         self._log = structlog.wrap_logger(
             lines,
             processors=[
@@ -52,7 +53,8 @@ class AccessLog:
         self._log.error("internal error", request_id=call.request_id, exc_info=error)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; calls that end later no longer open it again."""
+        self._lines.removeHandler(self._handler)
         self._handler.close()
 
 
