@@ -4,6 +4,7 @@ config       what a trial is, checked when built
 trial        run_trial, score_test: the doors of the room
 loop         what one trial does, start to end
 epoch        one pass over the training part
+schedule     the learning rate of each step
 engine       network and optimizer inside DeepSpeed; a step; weights out and in
 ranks        the process group of a trial's ranks
 environment  what a process needs before DeepSpeed, and what a trial may change in it

@@ -18,9 +18,18 @@ Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 OPTIMIZERS = ("sgd", "adamw")
-DEFAULTS_OF_LATER = {"augment": True, "initialize_from": None, "learning_rates": None}
+DEFAULTS_OF_LATER = {
+    "augment": True,
+    "initialize_from": None,
+    "learning_rates": None,
+    "schedule": "step",
+    "warmup_epochs": 0.0,
+    "accumulation": 1,
+}
 """Settings that came after the first configurations had their names, and the values that leave a
 name as it was."""
+BESIDE_THE_NUMBERS = ("keep_best", "stall_s")
+"""Settings that change no number that is computed: no part of a name, and free in a resume."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -65,11 +74,16 @@ class TrialConfig:
         fold: The part that is held out as test, 1 to 3.
         epochs: Passes over the training part.
         batch: Frames per step over all ranks together.
-        learning_rate: Of the first epochs.
+        accumulation: Passes in which each rank works off its share of a step's frames: memory for
+            time; batch norms then see a part of the share at a time.
+        learning_rate: The highest of the trial: of the first epochs, after the warm-up.
+        schedule: How it falls: "step" by `decay` after every `decay_epochs` epochs, "cosine" to 0
+            at the end of the last epoch, or not at all ("constant").
+        warmup_epochs: Epochs, or a part of one, in which it rises to `learning_rate` step by step.
         weight_decay: L2 penalty (SGD) or decoupled decay (AdamW).
         momentum: Nesterov momentum of SGD; first beta of AdamW.
-        decay: Factor on the learning rate after every `decay_epochs` epochs.
-        decay_epochs: Epochs between two decays.
+        decay: Of the schedule "step": factor on the learning rate.
+        decay_epochs: Of the schedule "step": epochs between two decays.
         optimizer: "sgd" with Nesterov momentum, or "adamw".
         precision: "fp32", or "bf16" by autocast: parameters and buffers stay fp32.
         zero_stage: DeepSpeed ZeRO stage: 1 shards optimizer states over the ranks, 2 gradients,
@@ -83,6 +97,8 @@ class TrialConfig:
         initialize_from: Where the first weights come from; a URI alone copies whatever fits.
         learning_rates: Part of the network ("stem") -> factor on its learning rate; of nested
             parts the longer name counts, and what is not named has factor 1.
+        keep_best: How many of the best epochs keep their checkpoints, beside the last epoch.
+        stall_s: A rank without progress for so many seconds ends its process; 0 lets it hang.
     """
 
     model: str
@@ -110,18 +126,35 @@ class TrialConfig:
     augment: bool = True
     initialize_from: Annotated[InitializeFrom | None, BeforeValidator(_from_uri)] = None
     learning_rates: Mapping[str, NotNegative] | None = None
+    schedule: Literal["step", "cosine", "constant"] = "step"
+    warmup_epochs: NotNegative = 0.0
+    accumulation: Positive = 1
+    keep_best: Positive = 1
+    stall_s: NotNegative = 600.0
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other.
 
         Raises:
-            ConfigError: A unit is unknown, or the task takes no units.
+            ConfigError: A unit is unknown, the task takes no units, a batch cannot be split, or the
+                warm-up never ends.
         """
         if self.task == "palsy" and self.units is not None:
             raise ConfigError("a palsy trial has no units", "leave units out")
         if unknown := sorted(set(self.units or ()) - set(NAMES)):
             known = ", ".join(map(str, NAMES))
             raise ConfigError(f"units names {unknown[0]}", f"known units are {known}")
+        if self.batch % (self.ranks * self.accumulation):
+            raise ConfigError(
+                f"a batch of {self.batch} frames cannot be split over {self.ranks} ranks"
+                + (f" with accumulation {self.accumulation}" if self.accumulation > 1 else ""),
+                "let batch be a multiple of ranks times accumulation",
+            )
+        if self.warmup_epochs >= self.epochs:
+            raise ConfigError(
+                f"warmup_epochs is {self.warmup_epochs:g} of {self.epochs} epochs",
+                "let the warm-up end before the last epoch does",
+            )
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
@@ -162,7 +195,8 @@ class TrialConfig:
         everything = {
             key: value
             for key, value in self.settings.items()
-            if key != "fold" and not (key in DEFAULTS_OF_LATER and value == DEFAULTS_OF_LATER[key])
+            if key not in ("fold", *BESIDE_THE_NUMBERS)
+            and not (key in DEFAULTS_OF_LATER and value == DEFAULTS_OF_LATER[key])
         }
         return json.dumps(everything, sort_keys=True, separators=(",", ":"))
 

@@ -1,6 +1,6 @@
 """One pass over the training part."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,14 +14,24 @@ CHECK_EVERY = 16
 """Steps between two looks at the losses: each look waits for the device and the other ranks."""
 
 
-def train_epoch(engine: Engine, loader: Loader, *, epoch: int, ranks: Ranks) -> float:
+def train_epoch(
+    engine: Engine, loader: Loader, *, epoch: int, rates: Sequence[float], ranks: Ranks
+) -> float:
     """Train on every frame once and return the network's mean loss over the frames of all ranks.
+
+    Args:
+        engine: Of this rank.
+        loader: The training part.
+        epoch: From 1.
+        rates: The learning rate of each step.
+        ranks: The process group.
 
     Raises:
         NonFiniteLossError: On every rank, where the loss of one became NaN or infinite.
     """
     total, summed = 0.0, []
     for step, (batch, count, weight) in enumerate(_shares(loader, epoch, ranks), start=1):
+        engine.set_learning_rate(rates[step - 1])
         summed.append(engine.step(batch, weight=weight) * count)
         if len(summed) == CHECK_EVERY:
             total += _total(summed, epoch=epoch, last_step=step, ranks=ranks)

@@ -33,6 +33,11 @@ class Loader(Protocol):
         """Frames of the part, over all ranks."""
         ...
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Global batches in an epoch; every rank makes as many steps."""
+        ...
+
     def epoch(self, epoch: int, /) -> Iterator[dict[str, Tensor]]:
         """Yield this rank's share of each global batch of an epoch, possibly with no frames."""
         ...

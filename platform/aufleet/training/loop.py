@@ -19,6 +19,7 @@ from aufleet.training.fold_data import Loader
 from aufleet.training.metrics import Score
 from aufleet.training.ranks import Ranks
 from aufleet.training.results import EpochReport, Report, TrialResult, best_report
+from aufleet.training.schedule import learning_rate_at
 
 Files = Mapping[str, Mapping[str, Tensor]]
 Reports = tuple[EpochReport, ...]
@@ -68,12 +69,15 @@ def _run_epoch(
     trial: Trial, *, engine: Engine, epoch: int
 ) -> tuple[Predictions, Score, EpochReport]:
     config, started = trial.config, time.perf_counter()
-    learning_rate = config.learning_rate * config.decay ** ((epoch - 1) // config.decay_epochs)
-    engine.set_learning_rate(learning_rate)
+    steps = trial.train.steps_per_epoch
+    rates = [
+        learning_rate_at(config, epoch=epoch, step=step, steps_per_epoch=steps)
+        for step in range(steps)
+    ]
     engine.network.start_epoch(epoch)
     # Seeded anew, so that a resumed epoch needs no saved state of any generator.
     seed_everything(config.seed, epoch, trial.ranks.rank)
-    train_loss = train_epoch(engine, trial.train, epoch=epoch, ranks=trial.ranks)
+    train_loss = train_epoch(engine, trial.train, epoch=epoch, rates=rates, ranks=trial.ranks)
     trained = time.perf_counter()
     engine.average_statistics()
     predictions = evaluate(engine.predict, trial.validation, ranks=trial.ranks)
@@ -89,9 +93,12 @@ def _run_epoch(
         landmark_error=predictions.mean_landmark_error,
         accuracy=score.accuracy,
         kappa=score.kappa,
+        accuracy_per_label=score.accuracy_per_label,
+        auc=score.auc,
+        confusion=score.confusion,
         seconds=time.perf_counter() - started,
         frames_per_s=trial.train.num_frames / (trained - started),
-        learning_rate=learning_rate,
+        learning_rate=rates[-1],
     )
     return predictions, score, report
 

@@ -1,7 +1,7 @@
 """What a trial tells the outside: one report per epoch, one result, one score of the test part."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 
@@ -17,11 +17,15 @@ class EpochReport:
         per_label: F1 per label: "AU12", or "medium".
         landmark_error: Mean distance over inter-ocular distance in percent; None where the
             network predicts no landmarks.
-        accuracy: Share of right grades; None for action units.
+        accuracy: Share of right answers, the mean over units for action units.
         kappa: Quadratic weighted kappa of the grades; None for action units.
+        accuracy_per_label: Share of right answers per unit or, grade against the others, per grade.
+        auc: Area under the ROC curve per label; labels of which all frames are equal have none.
+        confusion: Frames of each true grade (row) that were given each grade (column); None for
+            action units.
         seconds: Wall time of the epoch with validation and without the checkpoint.
         frames_per_s: Training frames of all ranks per second of training.
-        learning_rate: That the epoch was trained with.
+        learning_rate: Of its last step.
     """
 
     epoch: int
@@ -32,6 +36,9 @@ class EpochReport:
     landmark_error: float | None = None
     accuracy: float | None = None
     kappa: float | None = None
+    accuracy_per_label: Mapping[str, float] = field(default_factory=dict)
+    auc: Mapping[str, float] = field(default_factory=dict)
+    confusion: tuple[tuple[int, ...], ...] | None = None
     seconds: float
     frames_per_s: float
     learning_rate: float
@@ -43,7 +50,13 @@ Report = Callable[[EpochReport], bool]
 
 def best_report(reports: Iterable[EpochReport]) -> EpochReport:
     """Return the report with the highest score; ties go to the lower loss, then the earlier."""
-    return min(reports, key=lambda report: (-report.score, report.loss, report.epoch))
+    return best_reports(reports)[0]
+
+
+def best_reports(reports: Iterable[EpochReport], *, number: int = 1) -> list[EpochReport]:
+    """Return the reports with the highest scores, the best first; ties as in `best_report`."""
+    ordered = sorted(reports, key=lambda report: (-report.score, report.loss, report.epoch))
+    return ordered[:number]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +132,9 @@ class TestScore:
     landmark_error: float | None = None
     accuracy: float | None = None
     kappa: float | None = None
+    accuracy_per_label: Mapping[str, float] = field(default_factory=dict)
+    auc: Mapping[str, float] = field(default_factory=dict)
+    confusion: tuple[tuple[int, ...], ...] | None = None
     num_frames: int
     checkpoint: str
     predictions: str

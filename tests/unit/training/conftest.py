@@ -70,6 +70,10 @@ class TinyLoader:
     def num_frames(self) -> int:
         return len(self.batches["index"])
 
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.num_frames // self.batch)
+
     def epoch(self, epoch: int) -> Iterator[dict[str, Tensor]]:
         rows = np.arange(self.num_frames)
         if self.shuffled:

@@ -24,6 +24,10 @@ class RecordingEngine:
     def __init__(self, losses: list[float]) -> None:
         self.losses = iter(losses)
         self.steps: list[tuple[list[int], float]] = []
+        self.rates: list[float] = []
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        self.rates.append(learning_rate)
 
     def step(self, batch: dict[str, Tensor], *, weight: float) -> Tensor:
         self.steps.append((batch["index"].tolist(), round(weight, 6)))
@@ -42,9 +46,10 @@ class Loader:
 def test_each_frame_weighs_the_same_in_an_uneven_batch() -> None:
     engine = RecordingEngine([1.0, 1.0, 1.0])
     loader = Loader(batches=[[4, 5], [6], []], num_frames=9)
-    train_epoch(engine, loader, epoch=1, ranks=OneOfTwoRanks())  # pyright: ignore
+    train_epoch(engine, loader, epoch=1, rates=[0.3, 0.2, 0.1], ranks=OneOfTwoRanks())  # pyright: ignore
     # Two of 4 frames; one of 3; none of 2: the last batch once more, without weight.
     assert engine.steps == [([4, 5], 1.0), ([6], round(2 / 3, 6)), ([6], 0.0)]
+    assert engine.rates == [0.3, 0.2, 0.1]
 
 
 @dataclass
@@ -58,7 +63,8 @@ class Alone:
 
 def test_the_loss_of_an_epoch_is_the_mean_over_frames() -> None:
     loader = Loader(batches=[[0, 1, 2], [3]], num_frames=4)
-    loss = train_epoch(RecordingEngine([1.0, 5.0]), loader, epoch=1, ranks=Alone())  # pyright: ignore
+    engine = RecordingEngine([1.0, 5.0])
+    loss = train_epoch(engine, loader, epoch=1, rates=[0.1] * 2, ranks=Alone())  # pyright: ignore
     assert loss == pytest.approx((3 * 1.0 + 5.0) / 4)
 
 
@@ -67,7 +73,7 @@ def test_the_step_of_a_loss_that_is_not_finite_is_named() -> None:
     loader = Loader(batches=[[0, 1]] * 40, num_frames=80)
     engine = RecordingEngine(losses)
     with pytest.raises(NonFiniteLossError, match="inf in epoch 3, step 21"):
-        train_epoch(engine, loader, epoch=3, ranks=Alone())  # pyright: ignore
+        train_epoch(engine, loader, epoch=3, rates=[0.1] * 40, ranks=Alone())  # pyright: ignore
     assert len(engine.steps) == 32  # seen at the next look, not at the end of the epoch
 
 
