@@ -1,14 +1,22 @@
 """What tests share: a real S3 server on loopback, and a fresh place in it."""
 
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from aufleet.storage import Store, open_store
 from aufleet.storage.local_server import StoreState, start_store, stop_store
+
+if TYPE_CHECKING:
+    from faults.proxy import FaultProxy
+
+# So that tests and programs find `faults`; last, so that it hides nothing.
+sys.path.append(str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +39,15 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreState]:
 def s3_store(s3_server: StoreState) -> Store:
     """An empty prefix of the S3 server."""
     return open_store(f"{s3_server.root}/{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def s3_proxy(s3_server: StoreState) -> "Iterator[FaultProxy]":
+    """A proxy between this process and the S3 server; it fails as the test tells it to."""
+    from faults.proxy import fault_proxy, through
+
+    with fault_proxy(s3_server.endpoint, seed=1) as proxy, through(proxy):
+        yield proxy
 
 
 @pytest.fixture
