@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,17 @@ class LocalObjects:
         """Return a file's bytes."""
         try:
             return Path(path).read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            raise ObjectMissingError(
+                f"{path} is not there", "check the path, or make it again"
+            ) from error
+        except OSError as error:
+            raise StoreError(f"reading {path} failed: {error.strerror}") from error
+
+    def download(self, path: str, to: Path) -> None:
+        """Copy a file."""
+        try:
+            shutil.copyfile(path, to)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise ObjectMissingError(
                 f"{path} is not there", "check the path, or make it again"
@@ -42,19 +54,36 @@ class LocalObjects:
         """Return whether a file is there."""
         return Path(path).is_file()
 
-    def listing(self, path: str) -> list[str]:
-        """Return the paths of all files below a folder, relative to it."""
-        folder = Path(path)
-        return [
-            file.relative_to(folder).as_posix()
-            for file in folder.rglob("*")
-            if file.is_file() and not file.name.startswith(_UNFINISHED)
-        ]
+    def listing(self, path: str) -> list[tuple[str, int, float]]:
+        """Return path, size and time of all files below a folder; paths are relative to it."""
+        return [found for found in _files_below(path) if not _is_unfinished(found[0])]
+
+    def unfinished(self, path: str) -> list[tuple[str, int, float]]:
+        """Return what processes left that ended while they wrote."""
+        return [found for found in _files_below(path) if _is_unfinished(found[0])]
+
+    def abandon(self, path: str, names: list[str]) -> None:
+        """Remove unfinished files, and nothing else."""
+        self.delete([f"{path}/{name}" for name in names if _is_unfinished(name)])
 
     def delete(self, paths: list[str]) -> None:
         """Delete files."""
         for path in paths:
             Path(path).unlink(missing_ok=True)
+
+
+def _files_below(path: str) -> Iterator[tuple[str, int, float]]:
+    folder = Path(path)
+    for file in folder.rglob("*"):
+        # A file may vanish between its name and its size.
+        with contextlib.suppress(FileNotFoundError):
+            if file.is_file():
+                found = file.stat()
+                yield file.relative_to(folder).as_posix(), found.st_size, found.st_mtime
+
+
+def _is_unfinished(name: str) -> bool:
+    return name.rpartition("/")[2].startswith(_UNFINISHED)
 
 
 @contextlib.contextmanager

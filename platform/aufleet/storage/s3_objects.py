@@ -1,11 +1,13 @@
 """Objects in an S3-compatible store through s3fs, with retries up to a deadline."""
 
 import asyncio
+import contextlib
 import os
 import random
 import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from aufleet.errors import (
@@ -21,6 +23,7 @@ DEFAULT_DEADLINE_S = 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _LONGEST_SILENCE_S = 20.0
 _SLOWEST_BYTES_PER_S = 500_000
+_DOWNLOAD_PART_BYTES = 8 * 1024**2
 _REFUSALS = {
     "AccessDenied",
     "ExpiredToken",
@@ -28,7 +31,7 @@ _REFUSALS = {
     "InvalidToken",
     "SignatureDoesNotMatch",
 }
-_MISSING = {"404", "NoSuchBucket", "NoSuchKey"}
+_MISSING = {"404", "NoSuchBucket", "NoSuchKey", "NoSuchUpload"}
 _CREDENTIALS_REMEDY = "check the file that AWS_SHARED_CREDENTIALS_FILE names, or the machine's role"
 
 _Result = TypeVar("_Result")
@@ -66,6 +69,23 @@ class S3Objects:
         """Return an object's bytes."""
         return _persist("reading", path, lambda fs: fs._cat_file(path))
 
+    def download(self, path: str, to: Path) -> None:
+        """Ask for one part after another, so that a fault costs one part and not the whole."""
+        bucket, _, key = path.partition("/")
+        head = _persist(
+            "finding", path, lambda fs: fs._call_s3("head_object", Bucket=bucket, Key=key)
+        )
+        size_bytes = int(head["ContentLength"])
+        with to.open("wb") as file:
+            for start in range(0, size_bytes, _DOWNLOAD_PART_BYTES):
+                end = min(start + _DOWNLOAD_PART_BYTES, size_bytes)
+                tag, part = _persist("reading", path, _part_reader(path, start=start, end=end))
+                if tag != head["ETag"]:
+                    raise StoreError(
+                        f"s3://{path} was replaced while it was read", "repeat the command"
+                    )
+                file.write(part)
+
     def write(self, path: str, data: bytes) -> None:
         """Write an object."""
         _persist("writing", path, lambda fs: fs._pipe_file(path, data), size_bytes=len(data))
@@ -95,22 +115,65 @@ class S3Objects:
             return False
         return True
 
-    def listing(self, path: str) -> list[str]:
-        """Return the keys of all objects below a prefix, relative to it."""
-        bucket, _, key = path.partition("/")
-        prefix = f"{key}/" if key else ""
+    def listing(self, path: str) -> list[tuple[str, int, float]]:
+        """Return key, size and time of all objects below a prefix; keys are relative to it."""
+        bucket, prefix = _bucket_and_prefix(path)
 
-        async def pages(fs: Any) -> list[str]:  # noqa: ANN401
+        async def pages(fs: Any) -> list[dict]:  # noqa: ANN401
             found, token = [], {}
             while True:
                 page = await fs._call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **token)
-                found += [item["Key"] for item in page.get("Contents", [])]
+                found += page.get("Contents", [])
                 if not page.get("IsTruncated"):
                     return found
                 token = {"ContinuationToken": page["NextContinuationToken"]}
 
-        keys = _persist("listing", path, pages)
-        return [name.removeprefix(prefix) for name in keys if not name.endswith("/")]
+        return [
+            (item["Key"].removeprefix(prefix), item["Size"], item["LastModified"].timestamp())
+            for item in _persist("listing", path, pages)
+            if not item["Key"].endswith("/")
+        ]
+
+    def unfinished(self, path: str) -> list[tuple[str, int, float]]:
+        """Return multipart uploads that were never completed, as "key?uploadId", without size."""
+        bucket, prefix = _bucket_and_prefix(path)
+
+        async def pages(fs: Any) -> list[dict]:  # noqa: ANN401
+            found, marker = [], {}
+            while True:
+                page = await fs._call_s3(
+                    "list_multipart_uploads", Bucket=bucket, Prefix=prefix, **marker
+                )
+                found += page.get("Uploads", [])
+                if not page.get("IsTruncated"):
+                    return found
+                marker = {
+                    "KeyMarker": page["NextKeyMarker"],
+                    "UploadIdMarker": page["NextUploadIdMarker"],
+                }
+
+        return [
+            (
+                f"{item['Key'].removeprefix(prefix)}?{item['UploadId']}",
+                0,
+                item["Initiated"].timestamp(),
+            )
+            for item in _persist("listing unfinished uploads to", path, pages)
+            if item["Key"].startswith(prefix)
+        ]
+
+    def abandon(self, path: str, names: list[str]) -> None:
+        """Abort multipart uploads."""
+        bucket, prefix = _bucket_and_prefix(path)
+        for name in names:
+            key, _, upload = name.rpartition("?")
+            arguments = {"Bucket": bucket, "Key": f"{prefix}{key}", "UploadId": upload}
+            with contextlib.suppress(ObjectMissingError):
+                _persist(
+                    "abandoning an upload to",
+                    f"{bucket}/{prefix}{key}",
+                    lambda fs, call=arguments: fs._call_s3("abort_multipart_upload", **call),
+                )
 
     def delete(self, paths: list[str]) -> None:
         """Delete objects, a thousand at a time."""
@@ -126,6 +189,30 @@ class S3Objects:
             lambda fs: fs._call_s3("delete_objects", Bucket=bucket, Delete=doomed),
             size_bytes=sum(map(len, paths)),
         )
+
+
+def _part_reader(
+    path: str, *, start: int, end: int
+) -> Callable[[Any], Awaitable[tuple[str, bytes]]]:
+    """Return what reads the bytes from `start` up to `end` and the tag of the object."""
+    bucket, _, key = path.partition("/")
+
+    async def read(fs: Any) -> tuple[str, bytes]:  # noqa: ANN401
+        answer = await fs._call_s3(
+            "get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{end - 1}"
+        )
+        async with answer["Body"] as body:
+            part = await body.read()
+        if len(part) != end - start:
+            raise OSError(f"{len(part)} of {end - start} bytes came")
+        return answer["ETag"], part
+
+    return read
+
+
+def _bucket_and_prefix(path: str) -> tuple[str, str]:
+    bucket, _, key = path.partition("/")
+    return bucket, f"{key}/" if key else ""
 
 
 def _persist(

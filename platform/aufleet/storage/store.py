@@ -1,6 +1,7 @@
 """`Store`: everything that outlives a process is read and written through one of these."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,11 +12,26 @@ from aufleet.storage.local_objects import LocalObjects
 from aufleet.storage.s3_objects import S3Objects
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoredObject:
+    """What a listing tells of an object."""
+
+    key: str
+    """Relative to the store that was asked."""
+    size_bytes: int
+    modified_s: float
+    """When it was written, seconds since 1970 by the store's clock."""
+
+
 class Objects(Protocol):
     """What a kind of store can do; a path holds no scheme."""
 
     def read(self, path: str) -> bytes:
         """Return an object's bytes."""
+        ...
+
+    def download(self, path: str, to: Path) -> None:
+        """Write an object's bytes to a file, a part at a time."""
         ...
 
     def write(self, path: str, data: bytes) -> None:
@@ -30,8 +46,16 @@ class Objects(Protocol):
         """Return whether an object is there."""
         ...
 
-    def listing(self, path: str) -> list[str]:
-        """Return the paths of all objects below a path, relative to it."""
+    def listing(self, path: str) -> list[tuple[str, int, float]]:
+        """Return path, size and time of all objects below a path; paths are relative to it."""
+        ...
+
+    def unfinished(self, path: str) -> list[tuple[str, int, float]]:
+        """Return the same of writes that began and never ended; time is when they began."""
+        ...
+
+    def abandon(self, path: str, names: list[str]) -> None:
+        """Remove unfinished writes."""
         ...
 
     def delete(self, paths: list[str]) -> None:
@@ -91,6 +115,15 @@ class Store:
         """
         return self._objects.read(self._path(key))
 
+    def download(self, key: str, *, to: Path) -> None:
+        """Write an object's bytes to a file of this machine; a few MiB of it are in memory.
+
+        Raises:
+            ObjectMissingError: It is not there.
+            StoreError: It was replaced while it was read.
+        """
+        self._objects.download(self._path(key), to)
+
     def read_verified(self, key: str, *, sha256: str) -> bytes:
         """Return an object's bytes after comparing them with their digest.
 
@@ -124,15 +157,40 @@ class Store:
 
     def keys(self, prefix: str = "") -> list[str]:
         """Return the sorted keys of all objects that begin with the prefix."""
+        return [stored.key for stored in self.entries(prefix)]
+
+    def entries(self, prefix: str = "") -> list[StoredObject]:
+        """Return all objects whose keys begin with the prefix, sorted by key."""
         folder, _, start = prefix.rpartition("/")
         base = self._path(folder) if folder else self._path("").rstrip("/")
-        found = self._objects.listing(base)
-        keys = [f"{folder}/{name}" if folder else name for name in found if name.startswith(start)]
-        return sorted(keys)
+        found = (
+            StoredObject(
+                key=f"{folder}/{name}" if folder else name, size_bytes=size, modified_s=modified
+            )
+            for name, size, modified in self._objects.listing(base)
+            if name.startswith(start)
+        )
+        return sorted(found, key=lambda stored: stored.key)
 
-    def delete(self, key: str) -> None:
-        """Delete an object; one that is not there is no error."""
-        self._objects.delete([self._path(key)])
+    def unfinished(self) -> list[StoredObject]:
+        """Return the writes that began and never ended, such as those of a killed process.
+
+        No reader sees them, but they take room. Their keys are for `abandon` alone.
+        """
+        found = self._objects.unfinished(self._path("").rstrip("/"))
+        return [
+            StoredObject(key=name, size_bytes=size, modified_s=modified)
+            for name, size, modified in sorted(found)
+        ]
+
+    def abandon(self, unfinished: Sequence[StoredObject]) -> None:
+        """Remove unfinished writes; one that has ended meanwhile is left alone."""
+        names = [stored.key for stored in unfinished]
+        self._objects.abandon(self._path("").rstrip("/"), names)
+
+    def delete(self, *keys: str) -> None:
+        """Delete objects; one that is not there is no error."""
+        self._objects.delete([self._path(key) for key in keys])
 
     def delete_below(self, prefix: str) -> int:
         """Delete every object below `prefix/` and return how many there were."""

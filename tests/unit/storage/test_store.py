@@ -1,6 +1,10 @@
 import multiprocessing
 import pickle
+import random
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +15,7 @@ from aufleet.errors import (
     ObjectMissingError,
     StoreError,
 )
-from aufleet.storage import Store, open_store, sha256_of
+from aufleet.storage import Store, open_store, s3_objects, sha256_of
 
 
 def test_what_is_written_is_read(store: Store) -> None:
@@ -106,3 +110,91 @@ def test_nothing_half_written_is_left_in_a_folder(local_store: Store) -> None:
     with pytest.raises(StoreError, match=r"writing .*file/below failed"):
         local_store.write("a/file/below", b"y")
     assert local_store.keys() == ["a/file"]
+
+
+def test_a_large_object_is_downloaded_part_by_part(store: Store, tmp_path: Path) -> None:
+    data = random.Random(0).randbytes(17 * 1024**2 + 5)
+    store.write("video.avi", data)
+    store.write("empty", b"")
+
+    store.download("video.avi", to=tmp_path / "video.avi")
+    store.download("empty", to=tmp_path / "empty")
+
+    assert (tmp_path / "video.avi").read_bytes() == data
+    assert (tmp_path / "empty").read_bytes() == b""
+    with pytest.raises(ObjectMissingError, match="nowhere"):
+        store.download("nowhere", to=tmp_path / "nothing")
+
+
+def test_an_object_replaced_during_its_download_is_an_error(
+    s3_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_objects, "_DOWNLOAD_PART_BYTES", 4)
+    s3_store.write("video", b"old bytes")
+    target = _ReplacingPath(
+        tmp_path / "video", replace=lambda: s3_store.write("video", b"newer ones")
+    )
+
+    with pytest.raises(StoreError, match=r"video was replaced while it was read: repeat"):
+        s3_store.download("video", to=target)
+
+
+class _ReplacingPath(type(Path())):
+    """A file whose opening replaces the object."""
+
+    def __init__(self, *parts: object, replace: Callable[[], None]) -> None:
+        self._replace = replace
+
+    def __new__(cls, *parts: object, replace: Callable[[], None]) -> "_ReplacingPath":
+        return super().__new__(cls, *parts)
+
+    def open(self, *arguments: object) -> object:
+        self._replace()
+        return super().open(*arguments)
+
+
+def test_a_listing_tells_size_and_time(store: Store) -> None:
+    began = time.time()
+    store.write("a/b", b"four")
+
+    (entry,) = store.entries("a/")
+
+    assert (entry.key, entry.size_bytes) == ("a/b", 4)
+    # S3 tells whole seconds.
+    assert began - 2 < entry.modified_s < time.time() + 2
+
+
+def test_a_write_that_a_killed_process_left_is_found_and_removed(local_store: Store) -> None:
+    local_store.write("a/b", b"whole")
+    Path(local_store.uri, "a", ".unfinished-7").write_bytes(b"hal")
+
+    assert local_store.keys() == ["a/b"]
+    (left,) = local_store.unfinished()
+    assert left.size_bytes == 3
+    local_store.abandon([left, *local_store.entries()])
+
+    assert local_store.unfinished() == []
+    assert local_store.read("a/b") == b"whole"
+
+
+@pytest.mark.s3
+def test_an_upload_that_was_never_completed_is_found_and_removed(s3_store: Store) -> None:
+    import boto3
+
+    bucket, _, prefix = s3_store.uri.removeprefix("s3://").partition("/")
+    begin_upload(boto3.client("s3"), bucket=bucket, key=f"{prefix}/a/b")
+    begin_upload(boto3.client("s3"), bucket=bucket, key=f"{prefix}-beside/a")
+
+    (left,) = s3_store.unfinished()
+    assert left.key.startswith("a/b?")
+    assert s3_store.keys() == []
+    s3_store.abandon([left])
+    # One that has ended meanwhile is no error.
+    s3_store.abandon([left])
+
+    assert s3_store.unfinished() == []
+
+
+def begin_upload(client, *, bucket: str, key: str) -> None:
+    upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"a" * 2**20)
