@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -11,7 +11,9 @@ from aufleet.domain.folds import NUM_FOLDS, Fold
 from aufleet.errors import ConfigError, DataError, ObjectCorruptError
 
 MANIFEST_KEY = "manifest.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+"""Version 1 named neither the list of unusable frames nor how many frames were coded."""
 UNGRADED = "not graded"
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -36,6 +38,15 @@ class Partition(_Strict):
     num_frames: Count
 
 
+class ObjectReference(_Strict):
+    """An object that the manifest names beside the partitions."""
+
+    key: str
+    """Below the data set's own URI."""
+    sha256: Sha256
+    size_bytes: Count
+
+
 class FoldSubjects(_Strict):
     """One subject-exclusive split."""
 
@@ -48,7 +59,7 @@ class FoldSubjects(_Strict):
 class Manifest(_Strict):
     """A data set's table of contents; written last, once, and never changed."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     name: Name
     version: Name
     source: str
@@ -66,6 +77,12 @@ class Manifest(_Strict):
     """Grade or "not graded" -> frames."""
     unusable: dict[str, Count]
     """Reason -> frames of the source that could not be used."""
+    unusable_list: ObjectReference | None = None
+    """The table of them, one by one; None where everything could be used."""
+    coded_frames: dict[str, Count] | None = None
+    """Label -> frames in which the unit was coded; None in manifests of version 1."""
+    replaces: Name | None = None
+    """The version that this one stands in for, without a subject who withdrew."""
 
     @property
     def num_frames(self) -> int:
@@ -85,7 +102,7 @@ class Manifest(_Strict):
     @property
     def digest(self) -> str:
         """sha256 of the contents: equal digests mean equal data sets."""
-        return hashlib.sha256(_canonical(self.model_dump(mode="json"))).hexdigest()
+        return hashlib.sha256(_canonical(self._content())).hexdigest()
 
     def fold(self, number: int) -> Fold:
         """Return fold 1, 2 or 3.
@@ -100,8 +117,24 @@ class Manifest(_Strict):
 
     def to_bytes(self) -> bytes:
         """Return the file's content, sealed with its digest; the same for the same manifest."""
-        content = {**self.model_dump(mode="json"), "digest": self.digest}
+        content = {**self._content(), "digest": self.digest}
         return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
+
+    def equals(self, other: "Manifest") -> bool:
+        """Return whether both name the same data set, also where one has the older schema."""
+        shared = min(self.schema_version, other.schema_version)
+        return self._as_version(shared) == other._as_version(shared)
+
+    def _as_version(self, version: int) -> dict[str, Any]:
+        later = _SINCE_VERSION_2 if version == 1 else set()
+        return self.model_dump(mode="json", exclude={"schema_version", *later})
+
+    def _content(self) -> dict[str, Any]:
+        """Return what is sealed; a field that an older schema lacks stays away while it is None."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+_SINCE_VERSION_2 = {"unusable_list", "coded_frames", "replaces"}
 
 
 def parse_manifest(data: bytes, *, uri: str) -> Manifest:
@@ -118,10 +151,10 @@ def parse_manifest(data: bytes, *, uri: str) -> Manifest:
     try:
         content = json.loads(data)
         seal = content.pop("digest")
-        if content["schema_version"] != SCHEMA_VERSION:
+        if content["schema_version"] not in READABLE_VERSIONS:
             raise DataError(
                 f"{uri} has schema version {content['schema_version']}",
-                f"this aufleet reads version {SCHEMA_VERSION}; import the data set again",
+                f"this aufleet reads up to version {SCHEMA_VERSION}; install a newer one",
             )
         # From JSON, so that strict mode takes its lists as tuples.
         manifest = Manifest.model_validate_json(json.dumps(content))

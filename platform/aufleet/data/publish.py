@@ -2,23 +2,27 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 
+from pydantic import BaseModel, ConfigDict
+
+from aufleet.data.importers.contract import Parts, Unusable
 from aufleet.data.manifest import (
     MANIFEST_KEY,
     NAME_PATTERN,
-    UNGRADED,
     FoldSubjects,
     Manifest,
     Partition,
+    parse_manifest,
 )
 from aufleet.data.partition import encode_partition
 from aufleet.data.records import FrameRecord
+from aufleet.data.tally import SubjectTally, tally_records
+from aufleet.data.unusable import count_by_reason, write_list
 from aufleet.domain.action_units import label_of
-from aufleet.domain.folds import split_by_subject
-from aufleet.domain.palsy import NOT_GRADED, Grade
-from aufleet.errors import AlreadyExistsError, ConfigError, DataError
+from aufleet.domain.folds import NUM_FOLDS, Fold, split_by_subject
+from aufleet.errors import AlreadyExistsError, ConfigError, DataError, ObjectMissingError
 from aufleet.storage import Store, sha256_of
 
 NO_FRAMES = "subject without a usable frame"
@@ -33,16 +37,16 @@ class DatasetSpec:
     """Letters, digits, dot, dash and underscore."""
     version: str
     """As the name; a version is published once."""
-    units: tuple[int, ...]
-    """Order of the unit labels in every record."""
-    source: str
-    """Which importer makes it, and from what."""
+    units: tuple[int, ...] = ()
+    """Order of the unit labels in every record; an import takes its importer's."""
+    source: str = ""
+    """Which importer makes it, and from what; an import takes its importer's words."""
     seed: int
     """Decides the folds."""
     num_validation: int = 1
     """Subjects held out of each of the two training parts of a fold."""
-    parts: tuple[tuple[str, ...], ...] | None = None
-    """The three parts where a protocol fixes them."""
+    parts: Parts | None = None
+    """The three parts where a protocol fixes them; they may name subjects that are not there."""
 
     def __post_init__(self) -> None:
         """Refuse a name that cannot stand in a key."""
@@ -50,13 +54,27 @@ class DatasetSpec:
             if not re.fullmatch(NAME_PATTERN, name):
                 raise ConfigError(f"{name!r} cannot name a data set or its version", _NAMING)
 
+    @property
+    def prefix(self) -> str:
+        """Where it lies below the root."""
+        return f"datasets/{self.name}/{self.version}"
+
+
+class StoredSubject(BaseModel):
+    """A subject's partition as it lies in the store, and what was counted in it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    partition: Partition
+    tally: SubjectTally
+
 
 def publish_dataset(
     subjects: Iterable[tuple[str, Sequence[FrameRecord]]],
     *,
     spec: DatasetSpec,
     store: Store,
-    unusable: Mapping[str, int] | None = None,
+    unusable: Iterable[Unusable] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Manifest:
     """Publish a data set as `<store>/datasets/<name>/<version>` and return its manifest.
@@ -68,8 +86,8 @@ def publish_dataset(
         subjects: Each subject once, with its frames; may be produced as it is read.
         spec: Name, version, units, split.
         store: The root of everything.
-        unusable: Reason -> frames that could not be used; read after the last subject, so that the
-            producer may count while it yields.
+        unusable: Frames that could not be used; read after the last subject, so that the producer
+            may note them while it yields.
         progress: Called with the number of frames of each subject when they are stored.
 
     Raises:
@@ -77,104 +95,189 @@ def publish_dataset(
         ConfigError: Too few subjects for three folds.
         DataError: A subject comes twice, or a record does not belong where it stands.
     """
-    target = store.child(f"datasets/{spec.name}/{spec.version}")
-    tally = _Tally(num_units=len(spec.units))
-    partitions: dict[str, Partition] = {}
+    target = store.child(spec.prefix)
+    stored: dict[str, StoredSubject] = {}
+    without_frames: list[Unusable] = []
     for subject, records in subjects:
-        if subject in partitions:
+        if subject in stored:
             raise DataError(f"subject {subject} comes twice", "give all its frames at once")
-        if not re.fullmatch(NAME_PATTERN, subject):
-            raise DataError(f"{subject!r} cannot name a subject", _NAMING)
         if not records:
-            tally.unusable[NO_FRAMES] += 1
+            without_frames.append(nothing_usable(subject))
             continue
-        tally.add(subject, records)
-        partitions[subject] = _write_partition(subject, records, spec=spec, target=target)
+        stored[subject] = store_subject(subject, records, num_units=len(spec.units), target=target)
         if progress:
             progress(len(records))
-    tally.unusable.update(unusable or {})
-    return _write_manifest(_manifest(spec, partitions, tally), target=target)
+    return publish_stored(
+        stored.values(), spec=spec, target=target, unusable=[*without_frames, *unusable]
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Tally:
-    """What is counted while the subjects pass by."""
-
-    num_units: int
-    active: Counter[int] = field(default_factory=Counter)
-    coded: Counter[int] = field(default_factory=Counter)
-    grades: Counter[str] = field(default_factory=Counter)
-    unusable: Counter[str] = field(default_factory=Counter)
-    strata: dict[str, str] = field(default_factory=dict)
-    """Subject -> worst grade and side, so that each part of the split gets its share."""
-
-    def add(self, subject: str, records: Sequence[FrameRecord]) -> None:
-        for record in records:
-            if record.subject != subject:
-                raise DataError(f"{record.where} stands among the frames of {subject}")
-            for column, label in enumerate(record.units):
-                self.active[column] += label == 1
-                self.coded[column] += label in (0, 1)
-            self.grades[_grade_label(record.grade)] += 1
-        graded = [record for record in records if record.grade != NOT_GRADED]
-        worst = max(graded, key=lambda record: record.grade, default=None)
-        self.strata[subject] = f"{_grade_label(worst.grade)} {worst.side}" if worst else UNGRADED
+def nothing_usable(subject: str) -> Unusable:
+    """Return the entry of a subject who is left out."""
+    return Unusable(subject=subject, sequence="", frame=None, reason=NO_FRAMES)
 
 
-def _grade_label(grade: int) -> str:
-    return UNGRADED if grade == NOT_GRADED else Grade(grade).label
+def store_subject(
+    subject: str, records: Sequence[FrameRecord], *, num_units: int, target: Store
+) -> StoredSubject:
+    """Write a subject's partition under its digest; the same frames give the same object.
+
+    Args:
+        subject: Who.
+        records: All of the subject's frames, at least one.
+        num_units: Unit columns of the data set.
+        target: The data set's own store.
+
+    Raises:
+        DataError: A record belongs to somebody else, or the name cannot stand in a key.
+    """
+    check_subject_name(subject)
+    for record in records:
+        if record.subject != subject:
+            raise DataError(f"{record.where} stands among the frames of {subject}")
+    data = encode_partition(records, num_units=num_units)
+    partition = partition_of(subject, data, num_frames=len(records))
+    target.write(partition.key, data)
+    return StoredSubject(partition=partition, tally=tally_records(records, num_units=num_units))
 
 
-def _write_partition(
-    subject: str, records: Sequence[FrameRecord], *, spec: DatasetSpec, target: Store
-) -> Partition:
-    data = encode_partition(records, num_units=len(spec.units))
+def check_subject_name(subject: str) -> None:
+    """Refuse a name that cannot stand in a key.
+
+    Raises:
+        DataError: As said.
+    """
+    if not re.fullmatch(NAME_PATTERN, subject):
+        raise DataError(f"{subject!r} cannot name a subject", _NAMING)
+
+
+def partition_of(subject: str, data: bytes, *, num_frames: int) -> Partition:
+    """Return the entry of a partition's bytes."""
     digest = sha256_of(data)
-    partition = Partition(
+    return Partition(
         subject=subject,
         key=f"subject={subject}/{digest}.parquet",
         sha256=digest,
         size_bytes=len(data),
-        num_frames=len(records),
+        num_frames=num_frames,
     )
-    target.write(partition.key, data)
-    return partition
 
 
-def _manifest(spec: DatasetSpec, partitions: Mapping[str, Partition], tally: _Tally) -> Manifest:
-    folds = split_by_subject(
-        tally.strata, seed=spec.seed, num_validation=spec.num_validation, parts=spec.parts
-    )
-    return Manifest(
+def check_split(subjects: Collection[str], *, spec: DatasetSpec) -> None:
+    """Refuse subjects that cannot be split, before hours are spent on reading them.
+
+    Raises:
+        ConfigError: They are too few, for three folds or for one of the fixed parts.
+        DataError: A subject stands in none of the fixed parts.
+    """
+    _split(dict.fromkeys(subjects, ""), spec=spec)
+
+
+def publish_stored(
+    stored: Iterable[StoredSubject],
+    *,
+    spec: DatasetSpec,
+    target: Store,
+    unusable: Iterable[Unusable],
+) -> Manifest:
+    """Write the manifest of partitions that lie in the store already, and return it.
+
+    Raises:
+        AlreadyExistsError: The version exists with other content.
+        ConfigError: The subjects cannot be split.
+    """
+    ordered = sorted(stored, key=lambda one: one.partition.subject)
+    items = list(unusable)
+    strata = {one.partition.subject: one.tally.stratum for one in ordered}
+    folds = _split(strata, spec=spec)
+    manifest = Manifest(
         name=spec.name,
         version=spec.version,
         source=spec.source,
         seed=spec.seed,
         units=spec.units,
-        partitions=tuple(partitions[subject] for subject in sorted(partitions)),
+        partitions=tuple(one.partition for one in ordered),
         folds=tuple(
             FoldSubjects(
                 number=fold.number, train=fold.train, validation=fold.validation, test=fold.test
             )
             for fold in folds
         ),
-        positive_rates={
-            label_of(unit): tally.active[column] / tally.coded[column]
-            for column, unit in enumerate(spec.units)
-            if tally.coded[column]
-        },
-        grade_counts=dict(sorted(tally.grades.items())),
-        unusable=dict(sorted(tally.unusable.items())),
+        **label_counts([one.tally for one in ordered], units=spec.units),
+        unusable=count_by_reason(items),
+        unusable_list=write_list(items, target=target),
     )
+    return write_manifest(manifest, target=target)
 
 
-def _write_manifest(manifest: Manifest, *, target: Store) -> Manifest:
-    data = manifest.to_bytes()
+def label_counts(tallies: Sequence[SubjectTally], *, units: Sequence[int]) -> dict:
+    """Return the fields of a manifest that count labels."""
+    active = [sum(tally.active[column] for tally in tallies) for column in range(len(units))]
+    coded = [sum(tally.coded[column] for tally in tallies) for column in range(len(units))]
+    grades: Counter[str] = Counter()
+    for tally in tallies:
+        grades.update(tally.grades)
+    return {
+        "positive_rates": {
+            label_of(unit): hits / frames
+            for unit, hits, frames in zip(units, active, coded, strict=True)
+            if frames
+        },
+        "coded_frames": {label_of(unit): frames for unit, frames in zip(units, coded, strict=True)},
+        "grade_counts": dict(sorted(grades.items())),
+    }
+
+
+def write_manifest(manifest: Manifest, *, target: Store) -> Manifest:
+    """Make a version visible, once; the same content again changes nothing.
+
+    Raises:
+        AlreadyExistsError: The version exists with other content.
+    """
     try:
-        target.write_new(MANIFEST_KEY, data)
+        target.write_new(MANIFEST_KEY, manifest.to_bytes())
     except AlreadyExistsError as error:
-        if target.read(MANIFEST_KEY) != data:
+        published = read_manifest(target)
+        if published is None or not published.equals(manifest):
             raise AlreadyExistsError(
                 f"{target.uri} is already published with other content", "choose another version"
             ) from error
+        return published
     return manifest
+
+
+def read_manifest(target: Store) -> Manifest | None:
+    """Return the manifest of a data set's own store, None where nothing was published.
+
+    Raises:
+        ObjectCorruptError: It is damaged.
+        DataError: It has a schema of another version.
+    """
+    try:
+        data = target.read(MANIFEST_KEY)
+    except ObjectMissingError:
+        return None
+    return parse_manifest(data, uri=target.uri_of(MANIFEST_KEY))
+
+
+def _split(strata: dict[str, str], *, spec: DatasetSpec) -> tuple[Fold, ...]:
+    parts = None if spec.parts is None else _parts_present(strata, spec=spec)
+    return split_by_subject(strata, seed=spec.seed, num_validation=spec.num_validation, parts=parts)
+
+
+def _parts_present(strata: dict[str, str], *, spec: DatasetSpec) -> list[list[str]]:
+    """Return the fixed parts without the subjects that the data set lacks."""
+    named = {subject for part in spec.parts or () for subject in part}
+    if strangers := sorted(set(strata) - named):
+        raise DataError(
+            f"subject {strangers[0]} stands in none of the {NUM_FOLDS} fixed parts of {spec.name}",
+            "leave the subject out, or give every subject a part",
+        )
+    parts = [[subject for subject in part if subject in strata] for part in spec.parts or ()]
+    for number, part in enumerate(parts, start=1):
+        if len(part) <= spec.num_validation:
+            raise ConfigError(
+                f"part {number} of the fixed folds has {len(part)} subjects",
+                f"it needs {spec.num_validation} for validation and 1 more",
+            )
+    return parts

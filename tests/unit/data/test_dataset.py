@@ -93,9 +93,9 @@ def test_a_damaged_manifest_is_refused_by_name(dataset, folder, old, new) -> Non
 
 def test_a_manifest_of_another_schema_version_says_so(dataset, folder) -> None:
     manifest = folder / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"schema_version": 1', '"schema_version": 2'))
+    manifest.write_text(manifest.read_text().replace('"schema_version": 2', '"schema_version": 3'))
 
-    with pytest.raises(DataError, match="schema version 2"):
+    with pytest.raises(DataError, match="schema version 3"):
         open_dataset(str(folder))
 
 

@@ -1,9 +1,13 @@
+import json
 from dataclasses import replace
 
 import pytest
 
 from aufleet.data.dataset import open_dataset
+from aufleet.data.importers.contract import Unusable
+from aufleet.data.manifest import Manifest
 from aufleet.data.publish import publish_dataset
+from aufleet.data.unusable import decode_list
 from aufleet.errors import AlreadyExistsError, ConfigError, DataError
 from aufleet.storage import open_store
 
@@ -92,18 +96,87 @@ def test_nothing_is_visible_before_the_last_subject(subjects, spec, store) -> No
     assert len(publish_dataset(subjects, spec=spec, store=store).subjects) == 9
 
 
-def test_what_could_not_be_used_is_counted_by_reason(subjects, spec, store) -> None:
-    unusable: dict[str, int] = {}
+def test_what_could_not_be_used_is_counted_by_reason_and_listed(subjects, spec, store) -> None:
+    unusable: list[Unusable] = []
 
     def produced():
         yield from subjects
         yield "S99", []
-        unusable["no face"] = 3
+        unusable.append(lost("S1", frame=7))
+        unusable.append(lost("S1", frame=None, count=2))
 
-    manifest = publish_dataset(produced(), spec=spec, store=store, unusable=unusable)
+    publish_dataset(produced(), spec=spec, store=store, unusable=unusable)
+    dataset = open_dataset(store.uri_of(spec.prefix))
 
-    assert manifest.unusable == {"no face": 3, "subject without a usable frame": 1}
-    assert "S99" not in manifest.subjects
+    assert dataset.manifest.unusable == {"no face": 3, "subject without a usable frame": 1}
+    assert "S99" not in dataset.manifest.subjects
+    listed = dataset.manifest.unusable_list
+    assert listed is not None
+    items = decode_list(dataset.store.read_verified(listed.key, sha256=listed.sha256))
+    assert items[:2] == [lost("S1", frame=None, count=2), lost("S1", frame=7)]
+    assert items[2].subject == "S99"
+
+
+def lost(subject: str, *, frame: int | None, count: int = 1) -> Unusable:
+    return Unusable(subject=subject, sequence="T,1", frame=frame, reason="no face", count=count)
+
+
+def test_frames_in_which_a_unit_was_coded_are_counted(dataset) -> None:
+    total = dataset.manifest.num_frames
+
+    assert dataset.manifest.coded_frames == {"AU1": total, "AU2": total, "AU12": 0}
+
+
+def test_fixed_parts_may_name_subjects_that_are_not_there(subjects, spec, store) -> None:
+    names = [name for name, _ in subjects]
+    parts = (("S98", *names[:3]), tuple(names[3:6]), (*names[6:], "S99"))
+
+    manifest = publish_dataset(subjects, spec=replace(spec, parts=parts), store=store)
+
+    assert [manifest.fold(number).test for number in (1, 2, 3)] == [
+        tuple(names[:3]),
+        tuple(names[3:6]),
+        tuple(names[6:]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "complaint"),
+    [
+        (("S1 S2 S3", "S4 S5 S6", "S7 S8"), DataError, "S9 stands in none of the 3 fixed parts"),
+        (("S1 S2 S3 S4", "S5", "S6 S7 S8 S9"), ConfigError, "part 2 of the fixed folds has 1"),
+    ],
+)
+def test_fixed_parts_that_do_not_fit_are_refused(
+    subjects, spec, store, parts, error, complaint
+) -> None:
+    fixed = replace(spec, parts=tuple(tuple(part.split()) for part in parts))
+
+    with pytest.raises(error, match=complaint):
+        publish_dataset(subjects, spec=fixed, store=store)
+
+
+def as_first_schema(manifest: Manifest) -> bytes:
+    """Return the manifest as the first release of aufleet wrote it."""
+    old = manifest.model_copy(
+        update={"schema_version": 1, "coded_frames": None, "unusable_list": None}
+    )
+    assert "coded_frames" not in json.loads(old.to_bytes())
+    return old.to_bytes()
+
+
+def test_a_manifest_of_the_first_schema_is_still_read(dataset, subjects, spec, store) -> None:
+    key = f"{spec.prefix}/manifest.json"
+    store.write(key, as_first_schema(dataset.manifest))
+
+    old = open_dataset(dataset.uri).manifest
+
+    assert old.coded_frames is None
+    assert old.partitions == dataset.manifest.partitions
+    # The same frames published again are the same data set, and its manifest stays as it was.
+    assert publish_dataset(subjects, spec=spec, store=store) == old
+    with pytest.raises(AlreadyExistsError):
+        publish_dataset(subjects[1:], spec=spec, store=store)
 
 
 def test_each_part_gets_its_share_of_grades_and_sides(make_record, spec, store) -> None:
