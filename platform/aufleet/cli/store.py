@@ -1,4 +1,4 @@
-"""`aufleet store`: a real S3 server on loopback, for one machine."""
+"""`aufleet store`: a real S3 server on loopback, for one machine; and cleaning any store."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from aufleet.cli.output import console, print_json
+from aufleet.cli.store_gc import gc
 
 if TYPE_CHECKING:
     from aufleet.storage.local_server import StoreState
 
-app = typer.Typer(no_args_is_help=True, help="Start, stop and look at the local object store.")
+app = typer.Typer(no_args_is_help=True, help="Start, stop, look at and clean the object store.")
+app.command("gc")(gc)
 _JSON = typer.Option(False, "--json", help="Print JSON.")
 
 

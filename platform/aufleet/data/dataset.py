@@ -14,6 +14,9 @@ from aufleet.domain.landmarks import NUM_POINTS
 from aufleet.errors import DataError, ObjectMissingError
 from aufleet.storage import Store, open_store, root_uri, sha256_of
 
+WITHDRAWN = "withdrawn"
+"""Folder of notes on subjects whose frames were deleted from a published version."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
@@ -59,10 +62,21 @@ class Dataset:
         partition = self.partition(subject)
         data = _from_cache(partition, cache_dir) if cache_dir else None
         if data is None:
-            data = self.store.read_verified(partition.key, sha256=partition.sha256)
+            data = self._read_partition(partition)
             if cache_dir:
                 _to_cache(partition, cache_dir, data)
         return decode_partition(data, subject=subject, num_units=len(self.manifest.units))
+
+    def _read_partition(self, partition: Partition) -> bytes:
+        try:
+            return self.store.read_verified(partition.key, sha256=partition.sha256)
+        except ObjectMissingError as error:
+            if self.store.exists(withdrawn_key(partition.subject)):
+                raise ObjectMissingError(
+                    f"subject {partition.subject} withdrew and was deleted from {self.uri}",
+                    "use the version without the subject",
+                ) from error
+            raise
 
     def num_points(self) -> int:
         """Return the most landmarks that the frames have: 68 or 49, as the first subject has.
@@ -101,6 +115,11 @@ def resolve_uri(uri: str) -> str:
     if "://" in uri or uri.startswith((".", "/", "~")) or Path(uri, MANIFEST_KEY).is_file():
         return uri
     return f"{root_uri()}/datasets/{uri}"
+
+
+def withdrawn_key(subject: str) -> str:
+    """Return where a version notes that a subject's frames were deleted."""
+    return f"{WITHDRAWN}/subject={subject}.json"
 
 
 def _from_cache(partition: Partition, cache_dir: Path) -> bytes | None:

@@ -9,6 +9,6 @@ seaweedfs     the program behind it
 """
 
 from aufleet.storage.home import root_uri, state_dir
-from aufleet.storage.store import Store, open_store, sha256_of
+from aufleet.storage.store import Store, StoredObject, open_store, sha256_of
 
-__all__ = ["Store", "open_store", "root_uri", "sha256_of", "state_dir"]
+__all__ = ["Store", "StoredObject", "open_store", "root_uri", "sha256_of", "state_dir"]

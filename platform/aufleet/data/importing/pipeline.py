@@ -1,0 +1,241 @@
+"""From an importer to a published data set, as a Ray Data pipeline.
+
+Each subject is one task: it decodes the subject's videos, stores the partition under its digest and
+writes a receipt. Ray Data spreads the tasks over the nodes of the cluster and repeats one whose
+process died. This process sees receipts only, and writes the manifest when it has them all.
+
+Memory: at most `parallelism` tasks run at once. A task holds its subject's rows once with encoded
+pictures and once more as the Parquet file, and one decoded frame; this process holds the receipts.
+Measured (MEASURED_BOUND): see below.
+"""
+
+import logging
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from aufleet.data.importers.contract import Importer, SubjectPlan, Unusable
+from aufleet.data.importing.receipts import Receipt, Receipts, identity_of
+from aufleet.data.importing.subject import ImportJob, Tick, task
+from aufleet.data.manifest import Manifest
+from aufleet.data.publish import (
+    DatasetSpec,
+    check_split,
+    check_subject_name,
+    publish_stored,
+    read_manifest,
+)
+from aufleet.errors import AlreadyExistsError, AufleetError, DataError
+from aufleet.storage import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportProgress:
+    """How far an import is."""
+
+    num_subjects: int
+    num_frames: int
+    """Frames that are expected."""
+    subjects_done: int
+    frames_done: int
+    """Frames looked at, counting those of an earlier run."""
+    frames_resumed: int
+    """Frames that an earlier run had finished."""
+
+
+@dataclass(kw_only=True)
+class _Account:
+    """Adds up what the tasks say."""
+
+    plans: dict[str, SubjectPlan]
+    report: Callable[[ImportProgress], None]
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+    running: dict[str, int] = field(default_factory=dict)
+    resumed: int = 0
+
+    def resume(self, receipts: Sequence[Receipt]) -> None:
+        self.receipts |= {receipt.subject: receipt for receipt in receipts}
+        self.resumed = self._finished()
+        self._say()
+
+    def take(self, said: Tick | Receipt) -> None:
+        if isinstance(said, Tick):
+            self.running[said.subject] = said.num_frames
+        else:
+            self.running.pop(said.subject, None)
+            self.receipts[said.subject] = said
+        self._say()
+
+    def _finished(self) -> int:
+        return sum(self.plans[subject].num_frames for subject in self.receipts)
+
+    def _say(self) -> None:
+        # A subject counts as many frames as were expected of it, or the bar would never be full.
+        running = sum(
+            min(frames, self.plans[subject].num_frames) for subject, frames in self.running.items()
+        )
+        self.report(
+            ImportProgress(
+                num_subjects=len(self.plans),
+                num_frames=sum(plan.num_frames for plan in self.plans.values()),
+                subjects_done=len(self.receipts),
+                frames_done=self._finished() + running,
+                frames_resumed=self.resumed,
+            )
+        )
+
+
+def import_dataset(
+    importer: Importer,
+    *,
+    spec: DatasetSpec,
+    store: Store,
+    parallelism: int | None = None,
+    progress: Callable[[ImportProgress], None] | None = None,
+) -> Manifest:
+    """Import a source and publish it as `<store>/datasets/<name>/<version>`.
+
+    Ray must be initialized. Where an earlier run of the same import was stopped or killed, this one
+    goes on: finished subjects are not read again. Nothing is visible before the manifest is
+    written; of two importers of one version exactly one wins, whole.
+
+    Args:
+        importer: Reads the source.
+        spec: Name, version, seed; units, source and fixed folds are the importer's.
+        store: The root of everything.
+        parallelism: How many subjects are read at once, in the whole cluster; None: one per CPU.
+        progress: Called whenever there is news, in this thread.
+
+    Raises:
+        AlreadyExistsError: The version exists with other content.
+        ConfigError: Too few subjects for three folds, or an option that does not fit.
+        DataError: The source cannot be read as the importer expects, or a worker died repeatedly.
+        StoreError: The source or the store cannot be reached.
+    """
+    plans, unusable = importer.plan()
+    spec = replace(
+        spec, units=importer.units, source=importer.describe(), parts=importer.parts or spec.parts
+    )
+    target = store.child(spec.prefix)
+    if published := _published(target, spec=spec):
+        return published
+    _check_plans(plans, spec=spec)
+    receipts = Receipts(target=target, identity=identity_of(importer))
+    account = _Account(
+        plans={plan.subject: plan for plan in plans}, report=progress or (lambda _: None)
+    )
+    receipts.begin()
+    account.resume(receipts.finished(plans))
+    job = ImportJob(importer=importer, receipts=receipts, num_units=len(spec.units))
+    left = [plan for plan in plans if plan.subject not in account.receipts]
+    for said in _run(job, left, parallelism=parallelism):
+        account.take(said)
+    manifest = _publish(account.receipts, unusable=unusable, spec=spec, target=target)
+    receipts.delete()
+    return manifest
+
+
+def _published(target: Store, *, spec: DatasetSpec) -> Manifest | None:
+    """Return what the same import has published already.
+
+    Raises:
+        AlreadyExistsError: Another import has.
+    """
+    published = read_manifest(target)
+    if published is None:
+        return None
+    if (published.source, published.units, published.seed) != (spec.source, spec.units, spec.seed):
+        raise AlreadyExistsError(
+            f"{target.uri} is already published, from {published.source}", "choose another version"
+        )
+    return published
+
+
+def _check_plans(plans: Sequence[SubjectPlan], *, spec: DatasetSpec) -> None:
+    """Find before the work what would stop it at the end."""
+    seen: set[str] = set()
+    for plan in plans:
+        check_subject_name(plan.subject)
+        if plan.subject in seen:
+            raise DataError(f"subject {plan.subject} is planned twice", "a fault of the importer")
+        seen.add(plan.subject)
+    check_split(seen, spec=spec)
+
+
+def _publish(
+    receipts: dict[str, Receipt], *, unusable: Sequence[Unusable], spec: DatasetSpec, target: Store
+) -> Manifest:
+    stored = [receipt.stored for receipt in receipts.values() if receipt.stored]
+    # Somebody may have cleaned the store while we worked; a manifest must not name what is gone.
+    there = set(target.keys())
+    gone = [one.partition for one in stored if one.partition.key not in there]
+    if gone:
+        raise DataError(
+            f"{target.uri_of(gone[0].key)} vanished while the import ran",
+            "repeat the command: it reads that subject again",
+        )
+    lost = [item for subject in sorted(receipts) for item in receipts[subject].unusable]
+    return publish_stored(stored, spec=spec, target=target, unusable=[*unusable, *lost])
+
+
+def _run(
+    job: ImportJob, plans: Sequence[SubjectPlan], *, parallelism: int | None
+) -> Iterator[Tick | Receipt]:
+    """Yield what the tasks say, as they say it.
+
+    Raises:
+        AufleetError: A task met it; the others are stopped.
+    """
+    if not plans:
+        return
+    import ray
+
+    # The longest first: one long subject at the end would let every other process wait for it.
+    ordered = sorted(plans, key=lambda plan: (-plan.num_frames, plan.subject))
+    rows = [{"plan": pickle.dumps(plan)} for plan in ordered]
+    with _quiet_rows_at_once():
+        pipeline = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            task,
+            batch_size=None,
+            num_cpus=1,
+            concurrency=parallelism,
+            fn_kwargs={"job": job},
+        )
+        try:
+            for row in pipeline.iter_rows():
+                said = pickle.loads(row["said"])
+                if isinstance(said, AufleetError):
+                    raise said
+                yield said
+        except ray.exceptions.RayError as error:
+            raise DataError(
+                f"a process that read a subject ended ({str(error).strip().splitlines()[-1]})",
+                "if memory ran out, repeat the command with a smaller --parallelism",
+            ) from error
+
+
+@contextmanager
+def _quiet_rows_at_once() -> Iterator[None]:
+    """Let Ray Data hand on each row when it is there, and draw no bars of its own."""
+    from ray.data import DataContext
+
+    context, logger = DataContext.get_current(), logging.getLogger("ray.data")
+    before = {name: getattr(context, name) for name in _SETTINGS}, logger.level
+    for name, value in _SETTINGS.items():
+        setattr(context, name, value)
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for name, value in before[0].items():
+            setattr(context, name, value)
+        logger.setLevel(before[1])
+
+
+_SETTINGS = {
+    "enable_progress_bars": False,
+    "print_on_execution_start": False,
+    # In bytes: a block ends after each row, so that rows do not wait for their task's end.
+    "target_max_block_size": 1,
+}
