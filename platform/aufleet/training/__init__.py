@@ -11,6 +11,7 @@ environment  what a process needs before DeepSpeed, and what a trial may change 
 fold_data    the fold's training, validation and test parts as batches
 evaluation   predictions of the validation or test frames, gathered over the ranks
 metrics      F1, kappa, landmark error, the best constant answer
+watchdog     ends a process whose trial makes no progress
 checkpoints  whole or absent, in the store
 results      what a trial tells the outside
 """

@@ -1,4 +1,4 @@
-"""A trial's checkpoints in its store: whole or absent, the best and the last.
+"""A trial's checkpoints in its store: whole or absent, the best ones and the last.
 
     <trial>/attempt-001/attempt.json                       claimed by one run of the trial
                        /checkpoint-0003/model.safetensors
@@ -18,13 +18,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter
 from safetensors.torch import load, save
 from torch import Tensor
 
 from aufleet.errors import AlreadyExistsError, ConfigError, ObjectCorruptError, TrainingError
 from aufleet.storage import Store, sha256_of
-from aufleet.training.config import DEFAULTS_OF_LATER, TrialConfig
-from aufleet.training.results import EpochReport, best_report
+from aufleet.training.config import BESIDE_THE_NUMBERS, DEFAULTS_OF_LATER, TrialConfig
+from aufleet.training.results import EpochReport, best_reports
 
 SCHEMA_VERSION = 1
 INDEX = "checkpoint.json"
@@ -33,6 +34,7 @@ OPTIMIZER = "optimizer.safetensors"
 VALIDATION = "validation.safetensors"
 _CHECKPOINT = re.compile(r"^(attempt-(\d+)/checkpoint-(\d+))/" + re.escape(INDEX) + "$")
 _ATTEMPT = re.compile(r"^attempt-(\d+)/")
+_REPORTS = TypeAdapter(EpochReport)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +126,8 @@ class Checkpoints:
         }
         self.store.write(f"{key}/{INDEX}", json.dumps(index, indent=1).encode())
         self._keys[epoch] = key
-        self._keep(epoch, best_report(reports).epoch)
+        best = best_reports(reports, number=self.config.keep_best)
+        self._keep(epoch, *(report.epoch for report in best))
         return key
 
     def key_of(self, epoch: int) -> str:
@@ -156,7 +159,8 @@ class Checkpoints:
         differing = sorted(
             name
             for name in mine
-            if mine[name] != checkpoint.settings.get(name, DEFAULTS_OF_LATER.get(name))
+            if name not in BESIDE_THE_NUMBERS
+            and mine[name] != checkpoint.settings.get(name, DEFAULTS_OF_LATER.get(name))
         )
         if differing:
             raise ConfigError(
@@ -192,7 +196,7 @@ def read_best_checkpoint(store: Store) -> Checkpoint | None:
             f"the trial at {store.uri} has {newest.epoch} of {newest.settings['epochs']} epochs",
             "finish it first, or name one of its checkpoints' folders",
         )
-    best = best_report(newest.reports).epoch
+    best = best_reports(newest.reports)[0].epoch
     return read_checkpoint(store, max(item for item in whole.items() if item[0][0] == best)[1])
 
 
@@ -217,7 +221,7 @@ def _parse_index(store: Store, key: str) -> Checkpoint:
             key=key,
             epoch=index["epoch"],
             constant=index["constant"],
-            reports=tuple(EpochReport(**report) for report in index["reports"]),
+            reports=tuple(map(_REPORTS.validate_python, index["reports"])),
             digests={name: file["sha256"] for name, file in index["files"].items()},
             settings=index["settings"],
             network=index.get("network", {}),

@@ -1,6 +1,6 @@
 """A network and its optimizer inside DeepSpeed: a step, and weights and optimizer state by name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -43,7 +43,7 @@ class Engine:
             config=_deepspeed_config(config),
             dist_init_required=False,
         )[0]
-        self._stage = config.zero_stage
+        self._stage, self._accumulation = config.zero_stage, config.accumulation
         self._parameters = {n: p for n, p in self.network.named_parameters() if p.requires_grad}
 
     def set_learning_rate(self, learning_rate: float) -> None:
@@ -60,10 +60,15 @@ class Engine:
         """
         if not self._inner.module.training:
             self._inner.module.train()
-        loss = self._inner(batch)
-        self._inner.backward(loss if weight == 1.0 else loss * weight)
-        self._inner.step()
-        return loss.detach()
+        losses = []
+        for part, share in _passes(batch, number=self._accumulation):
+            loss = self._inner(part)
+            # DeepSpeed divides by the number of passes; parts of a short batch are not equal.
+            scale = weight * share * self._accumulation
+            self._inner.backward(loss if scale == 1.0 else loss * scale)
+            self._inner.step()
+            losses.append(loss.detach() * share if share != 1.0 else loss.detach())
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def predict(self, frames: Tensor, landmarks: Tensor) -> Prediction:
         """Return the network's prediction in evaluation mode."""
@@ -235,14 +240,33 @@ def _optimizer(groups: list[list[nn.Parameter]], config: TrialConfig) -> torch.o
 def _deepspeed_config(config: TrialConfig) -> dict[str, Any]:
     return {
         "train_batch_size": config.batch,
-        "train_micro_batch_size_per_gpu": config.batch // config.ranks,
-        "gradient_accumulation_steps": 1,
+        "train_micro_batch_size_per_gpu": config.batch // config.ranks // config.accumulation,
+        "gradient_accumulation_steps": config.accumulation,
         "gradient_clipping": config.gradient_clipping,  # DeepSpeed's default is 1.0, not off
         "torch_autocast": {"enabled": config.precision == "bf16", "dtype": "bfloat16"},
         "zero_optimization": {"stage": config.zero_stage, "memory_efficient_linear": False},
         "zero_allow_untested_optimizer": True,  # SGD
         "steps_per_print": 2**31,
     }
+
+
+def _passes(batch: Batch, *, number: int) -> Iterator[tuple[Batch, float]]:
+    """Yield a batch in so many parts, and the share of its frames that each holds.
+
+    No part has a single frame, which batch normalisation cannot train on, unless the batch has no
+    more. What a short batch lacks is the last part once more, without weight: DeepSpeed makes its
+    step after exactly so many passes.
+    """
+    if number == 1:
+        yield batch, 1.0
+        return
+    count = len(batch["index"])
+    used = max(1, min(number, count // 2))
+    for rows in torch.arange(count).tensor_split(used):
+        part = {name: one[rows[0] : rows[-1] + 1] for name, one in batch.items()}
+        yield part, len(rows) / count
+    for _ in range(number - used):
+        yield part, 0.0
 
 
 def _release_zero_3() -> None:

@@ -20,6 +20,7 @@ from aufleet.training.metrics import Score
 from aufleet.training.ranks import Ranks
 from aufleet.training.results import EpochReport, Report, TrialResult, best_report
 from aufleet.training.schedule import learning_rate_at
+from aufleet.training.watchdog import Watchdog
 
 Files = Mapping[str, Mapping[str, Tensor]]
 Reports = tuple[EpochReport, ...]
@@ -36,6 +37,7 @@ class Trial:
     validation: Loader
     checkpoints: Checkpoints
     report: Report
+    watchdog: Watchdog
 
 
 def run_epochs(trial: Trial, *, engine: Engine, resumed: Checkpoint | None) -> TrialResult:
@@ -50,7 +52,9 @@ def run_epochs(trial: Trial, *, engine: Engine, resumed: Checkpoint | None) -> T
             OPTIMIZER: engine.optimizer_state(),
             VALIDATION: predictions.tensors,
         }
-        if not trial.ranks.from_first(partial(_publish, trial, files, reports, constant)):
+        publish = partial(_publish, trial, files, reports, constant)
+        # The store has deadlines of its own, and whoever hears the report may take its time.
+        if not trial.watchdog.paused(partial(trial.ranks.from_first, publish)):
             break
     return conclude(reports, constant, checkpoints=trial.checkpoints, ranks=trial.ranks)
 

@@ -28,16 +28,24 @@ class Score:
         per_label: F1 of each unit at 0.5, or of each grade against the others.
         constant: The same of the best constant answer: always or never for a unit (2r/(1+r) or 0
             at a share r of active frames), the one grade with the best macro F1.
-        accuracy: Share of right grades; None for units.
+        accuracy: Share of right grades, or the mean of the units' shares of right answers.
+        accuracy_per_label: Share of right answers per unit, or per grade against the others.
+        auc: Area under the ROC curve per unit, or per grade against the others; a label that all
+            frames have, or none, is left out.
         kappa: Quadratic weighted kappa of the grades; None for units.
+        confusion: Frames of each true grade (row) that were given each grade (column); None for
+            units.
     """
 
     macro_f1: float
     loss: float
     per_label: Mapping[str, float]
     constant: Mapping[str, float]
-    accuracy: float | None = None
+    accuracy: float
+    accuracy_per_label: Mapping[str, float]
+    auc: Mapping[str, float]
     kappa: float | None = None
+    confusion: tuple[tuple[int, ...], ...] | None = None
 
 
 def score_units(
@@ -57,11 +65,15 @@ def score_units(
     found = (probabilities >= THRESHOLD) & coded
     margins = np.where(labels[coded] == 1, logits[coded], -logits[coded]).astype(np.float64)
     per_label = _f1_of_columns(truth, found)
+    right = [_accuracy(truth[mine, column], found[mine, column]) for column, mine in _each(coded)]
     return Score(
         macro_f1=_mean(per_label),
         loss=_mean(np.logaddexp(0.0, -margins)),
         per_label=dict(zip(names, per_label, strict=True)),
         constant=dict(zip(names, _f1_of_columns(truth, coded), strict=True)),
+        accuracy=_mean(right),
+        accuracy_per_label=dict(zip(names, right, strict=True)),
+        auc=_aucs(names, truth=truth, scores=logits, known=coded),
     )
 
 
@@ -79,13 +91,24 @@ def score_grades(*, logits: NDArray, labels: NDArray) -> Score:
     always = _f1_of_columns(_one_hot(truth), np.ones((len(truth), len(GRADES)), bool))
     constant = [f1 if grade == np.argmax(always) else 0.0 for grade, f1 in enumerate(always)]
     right = scores[np.arange(len(truth)), truth]
+    each = [_accuracy(truth == grade, found == grade) for grade in GRADES]
+    names = [grade.label for grade in GRADES]
     return Score(
         macro_f1=_mean(per_label),
         loss=_mean(np.logaddexp.reduce(scores, axis=1) - right),
-        per_label={grade.label: per_label[grade] for grade in GRADES},
-        constant={grade.label: constant[grade] for grade in GRADES},
-        accuracy=_mean(truth == found),
+        per_label=dict(zip(names, per_label, strict=True)),
+        constant=dict(zip(names, constant, strict=True)),
+        accuracy=_accuracy(truth, found),
+        accuracy_per_label=dict(zip(names, each, strict=True)),
+        auc=_aucs(
+            names,
+            truth=_one_hot(truth),
+            # Of the probability, not of the logit alone: that stands for nothing on its own.
+            scores=scores - np.logaddexp.reduce(scores, axis=1, keepdims=True),
+            known=np.ones((len(truth), len(GRADES)), bool),
+        ),
         kappa=_kappa(truth, found),
+        confusion=_confusion(truth, found),
     )
 
 
@@ -109,6 +132,39 @@ def _f1_of_columns(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> list[f
     # A further column, dropped again: scikit-learn reads a single one as two classes.
     truth, found = (np.pad(one, ((0, 0), (0, 1))) for one in (truth, found))
     return f1_score(truth, found, average=None, zero_division=0.0).tolist()[:-1]  # pyright: ignore
+
+
+def _each(known: NDArray[np.bool_]) -> list[tuple[int, NDArray[np.bool_]]]:
+    """Return each column's number and its known rows."""
+    return list(enumerate(known.T))
+
+
+def _accuracy(truth: NDArray, found: NDArray) -> float:
+    from sklearn.metrics import accuracy_score
+
+    return float(accuracy_score(truth, found)) if len(truth) else 0.0
+
+
+def _aucs(
+    names: Sequence[str], *, truth: NDArray[np.bool_], scores: NDArray, known: NDArray[np.bool_]
+) -> dict[str, float]:
+    """Return the area under the ROC curve of each column in which both answers occur."""
+    from sklearn.metrics import roc_auc_score
+
+    return {
+        names[column]: float(roc_auc_score(truth[mine, column], scores[mine, column]))
+        for column, mine in _each(known)
+        if len(np.unique(truth[mine, column])) == 2
+    }
+
+
+def _confusion(truth: NDArray, found: NDArray) -> tuple[tuple[int, ...], ...]:
+    from sklearn.metrics import confusion_matrix
+
+    if not len(truth):
+        return ((0,) * len(GRADES),) * len(GRADES)
+    table = confusion_matrix(truth, found, labels=list(map(int, GRADES)))
+    return tuple(tuple(map(int, row)) for row in table)
 
 
 def _one_hot(grades: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -1,13 +1,15 @@
 """Run one trial, and score its checkpoint on the test part: what the other rooms call."""
 
 import json
-from collections.abc import Callable
-from contextlib import closing
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 
+from pydantic import TypeAdapter
 from safetensors.torch import save
 
-from aufleet.errors import AlreadyExistsError, ConfigError
+from aufleet.errors import AlreadyExistsError, ConfigError, TrainingError
 from aufleet.storage import Store, sha256_of
 from aufleet.training.checkpoints import (
     MODEL,
@@ -31,11 +33,13 @@ from aufleet.training.initial import initialize
 from aufleet.training.loop import Trial, conclude, run_epochs
 from aufleet.training.ranks import Ranks, join_ranks
 from aufleet.training.results import Report, TestScore, TrialResult
+from aufleet.training.watchdog import Watchdog, WatchedLoader
 from aufleet_models.contract import FaceModel
 
 Build = Callable[[TrialConfig, tuple[int, ...] | None], FaceModel]
 """Makes the network of a trial for these units."""
 
+_NO_MEMORY = re.compile("out of memory|can't allocate memory", re.IGNORECASE)
 TEST_SCORE = "test.json"
 """Key of the one score of the test part."""
 
@@ -84,13 +88,14 @@ def run_trial(
         ConfigError: The network refuses a setting, the ranks are not the configuration's, or the
             trial cannot start from the model that it names.
         NonFiniteLossError: The loss became NaN or infinite; epoch and step are named.
+        TrainingError: Memory ran out.
         ObjectCorruptError: The newest checkpoint, or a shard of the data, is damaged.
     """
     ranks = ranks or join_ranks()
     _check(config, ranks)
     checkpoints = Checkpoints(store=store, config=config)
     # In a function of its own: its network must be out of reach when the memory is released.
-    with trial_process(threads=config.threads, seed=config.seed):
+    with trial_process(threads=config.threads, seed=config.seed), _memory_named(config):
         return _train(config, checkpoints, report, ranks, data or open_fold(config), build)
 
 
@@ -116,17 +121,22 @@ def _train(
     elif config.initialize_from:
         checkpoints.initialized = initialize(network, config, config.initialize_from)
     checkpoints.network = network.config
-    with closing(Engine(network, config=config, ranks=ranks)) as engine:
+    validation = data.validation(frame_size=network.frame_size, ranks=ranks)
+    with (
+        Watchdog(limit_s=config.stall_s) as watchdog,
+        closing(Engine(network, config=config, ranks=ranks)) as engine,
+    ):
         if resumed:
             engine.load_optimizer_state(read_tensors(checkpoints.store, resumed, OPTIMIZER))
         trial = Trial(
             config=config,
             ranks=ranks,
             units=data.units,
-            train=train,
-            validation=data.validation(frame_size=network.frame_size, ranks=ranks),
+            train=WatchedLoader(loader=train, watchdog=watchdog),
+            validation=WatchedLoader(loader=validation, watchdog=watchdog),
             checkpoints=checkpoints,
             report=report,
+            watchdog=watchdog,
         )
         return run_epochs(trial, engine=engine, resumed=resumed)
 
@@ -172,6 +182,9 @@ def score_test(
         landmark_error=predictions.mean_landmark_error,
         accuracy=score.accuracy,
         kappa=score.kappa,
+        accuracy_per_label=score.accuracy_per_label,
+        auc=score.auc,
+        confusion=score.confusion,
         num_frames=len(predictions.index),
         checkpoint=checkpoint,
         predictions=f"test-{sha256_of(file)[:16]}.safetensors",
@@ -188,7 +201,23 @@ def read_test_score(store: Store) -> TestScore | None:
     """Return the score of a trial's test part if it was scored."""
     if not store.exists(TEST_SCORE):
         return None
-    return TestScore(**json.loads(store.read(TEST_SCORE)))
+    return TypeAdapter(TestScore).validate_json(store.read(TEST_SCORE))
+
+
+@contextmanager
+def _memory_named(config: TrialConfig) -> Iterator[None]:
+    """Turn the many ways in which memory runs out into one error that says what to do."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch's own is a RuntimeError
+        lacking = isinstance(error, MemoryError) or _NO_MEMORY.search(str(error))
+        if not lacking:
+            raise
+        raise TrainingError(
+            f"{config.model} with a batch of {config.batch} frames on {config.ranks} ranks ran "
+            f"out of memory ({str(error).strip().partition(chr(10))[0] or 'no more is known'})",
+            "lower batch or width, raise accumulation, or take more ranks",
+        ) from error
 
 
 def _trained(
@@ -202,11 +231,6 @@ def _trained(
 def _check(config: TrialConfig, ranks: Ranks) -> None:
     if config.ranks != ranks.size:
         raise ConfigError(f"the trial wants {config.ranks} ranks, {ranks.size} are here")
-    if config.batch % config.ranks:
-        raise ConfigError(
-            f"a batch of {config.batch} frames cannot be split over {config.ranks} ranks",
-            "let batch be a multiple of ranks",
-        )
 
 
 def _scored_before(config: TrialConfig, store: Store) -> AlreadyExistsError:

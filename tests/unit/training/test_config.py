@@ -68,3 +68,19 @@ def test_a_palsy_trial_takes_no_units() -> None:
 def test_a_value_is_checked_however_a_trial_is_built() -> None:
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         TrialConfig(model="algrnet", dataset="x", fold=1, batch=0)
+
+
+def test_what_changes_no_number_is_no_part_of_a_name() -> None:
+    config = TrialConfig.from_settings(
+        {**SETTINGS, "keep_best": 3, "stall_s": 5, "accumulation": 1}
+    )
+    assert config.config_id == "281a6a76ec"
+    assert TrialConfig.from_settings({**SETTINGS, "accumulation": 2}).config_id != "281a6a76ec"
+
+
+@pytest.mark.parametrize(
+    "parts", [{"ranks": 3}, {"accumulation": 3}, {"ranks": 4, "accumulation": 8}]
+)
+def test_a_batch_that_cannot_be_split_is_refused(parts: dict) -> None:
+    with pytest.raises(ConfigError, match="a batch of 16 frames cannot be split over"):
+        TrialConfig.from_settings({**SETTINGS, **parts})

@@ -28,6 +28,27 @@ def test_frames_that_are_not_coded_count_nowhere() -> None:
     assert more == coded
 
 
+def test_accuracy_and_auc_are_taken_per_unit_over_its_coded_frames() -> None:
+    score = _units(
+        [[0.9, 0.2], [0.6, 0.8], [0.1, 0.9], [0.7, 0.4]], [[1, 0], [9, 1], [0, 9], [0, 0]]
+    )
+    assert score.accuracy_per_label == {"AU1": pytest.approx(2 / 3), "AU12": 1.0}
+    assert score.accuracy == pytest.approx((2 / 3 + 1) / 2)
+    assert score.auc == {"AU1": 1.0, "AU12": 1.0}
+    # Ranked by log-odds: probabilities that round to 1 still have an order.
+    sure = score_units(
+        logits=np.array([[40.0], [50.0]]),
+        probabilities=np.array([[1.0], [1.0]], dtype=np.float32),
+        labels=np.array([[0], [1]]),
+        units=[1],
+    )
+    assert sure.auc == {"AU1": 1.0}
+
+
+def test_a_label_that_never_varies_has_no_auc() -> None:
+    assert _units([[0.9], [0.2]], [[1], [1]]).auc == {}
+
+
 def test_f1_is_zero_where_it_is_undefined() -> None:
     score = _units([[0.1, 0.1], [0.2, 0.2]], [[0, 9], [0, 9]])
     assert score.per_label == {"AU1": 0.0, "AU12": 0.0}
@@ -57,6 +78,8 @@ def test_grades_are_scored_one_against_the_rest() -> None:
     }
     assert score.macro_f1 == pytest.approx((0.8 + 0.8 + 0 + 2 / 3) / 4)
     assert score.accuracy == pytest.approx(5 / 7)
+    assert score.accuracy_per_label["normal"] == pytest.approx(6 / 7)
+    assert score.confusion == ((2, 1, 0, 0), (0, 2, 0, 0), (0, 0, 0, 1), (0, 0, 0, 1))
     # By hand: weighted disagreement 2 over the 13 expected by chance for these margins.
     weights = np.square(np.subtract.outer(np.arange(4), np.arange(4)))
     table = np.zeros((4, 4))
@@ -79,6 +102,8 @@ def test_kappa_of_one_grade_alone_is_zero() -> None:
 def test_no_graded_frame_gives_zeros() -> None:
     score = score_grades(logits=np.zeros((2, 4)), labels=np.array([9, 9]))
     assert (score.macro_f1, score.loss, score.accuracy, score.kappa) == (0, 0, 0, 0)
+    assert score.auc == {}
+    assert score.confusion == ((0,) * 4,) * 4
 
 
 def test_landmark_error_is_in_percent_of_the_inter_ocular_distance() -> None:

@@ -14,6 +14,7 @@ from aufleet.errors import (
     ConfigError,
     NonFiniteLossError,
     ObjectCorruptError,
+    TrainingError,
 )
 from aufleet.storage import open_store
 from aufleet.training import TrialConfig, join_ranks, run_trial, score_test
@@ -200,3 +201,60 @@ def test_the_test_part_is_scored_once(run, config, store, fold, build) -> None:
     assert read_test_score(store) == score
     with pytest.raises(AlreadyExistsError, match=r"fold 1 of configuration .* was scored on its"):
         score_test(config, **args, build=build)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_passes_of_a_step_add_up_to_the_whole_batch(
+    config, tmp_path, build, fold, listener, stage: int
+) -> None:
+    # Without batch norm, whose statistics are those of a pass, and without dropout.
+    def without_noise(config: TrialConfig, units):
+        network = build(config, units)
+        network.features[1], network.head[0] = torch.nn.Identity(), torch.nn.Identity()
+        return network
+
+    weights = []
+    for accumulation in (1, 2, 4):  # the last batch of an epoch has 5 frames
+        one = replace(config, epochs=1, zero_stage=stage, accumulation=accumulation)
+        store = open_store(str(tmp_path / str(accumulation)))
+        run_trial(one, store=store, report=listener(), data=fold(config=one), build=without_noise)
+        weights.append(load(store.read(f"{_last(store)}/model.safetensors")))
+    for other in weights[1:]:
+        for name, value in weights[0].items():
+            torch.testing.assert_close(other[name], value, atol=1e-6, rtol=1e-5)
+
+
+def test_a_trial_with_several_passes_resumes_with_the_same_bits(run, config, tmp_path) -> None:
+    config = replace(config, accumulation=2, zero_stage=2)
+    whole, broken = open_store(str(tmp_path / "whole")), open_store(str(tmp_path / "broken"))
+    run(config, whole)
+    run(config, broken, stop_after=2)
+    run(config, broken)
+    assert _bytes(broken, _last(broken)) == _bytes(whole, _last(whole))
+
+
+def test_the_best_checkpoints_and_the_last_stay(run, config, store) -> None:
+    config = replace(config, keep_best=2, epochs=6, learning_rate=0.1)
+    result, reports = run(config, store)
+    kept = {json.loads(store.read(k))["epoch"] for k in store.keys("") if k.endswith("nt.json")}
+    best = sorted(reports, key=lambda one: (-one.score, one.loss))[:2]
+    assert kept == {6, *(report.epoch for report in best)}
+    assert all(store.exists(f"attempt-001/checkpoint-{e:04d}/model.safetensors") for e in kept)
+    # How many are kept changes no number: the trial may go on with another choice.
+    assert run(replace(config, keep_best=1), store)[0] == result
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["[enforce fail] DefaultCPUAllocator: can't allocate memory: 8 bytes", "CUDA out of memory."],
+)
+def test_memory_that_runs_out_is_named_with_what_helps(config, store, fold, build, said) -> None:
+    def hungry(config: TrialConfig, units):
+        network = build(config, units)
+        network.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(RuntimeError(said)))
+        return network
+
+    with pytest.raises(
+        TrainingError, match=r"batch of 8 frames on 1 ranks ran out of memory .*: lower"
+    ):
+        run_trial(config, store=store, report=bool, data=fold(config=config), build=hungry)
