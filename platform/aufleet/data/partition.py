@@ -35,6 +35,8 @@ class SubjectFrames:
         grade: (N,) int64: 0 to 3, 9 where not graded.
         side: (N,) str: "none", "left", "right" or "".
         exercise: (N,) str.
+        crop_240: N JPEGs of 240x240 pixels, LP-Net's masked crops (`data.crop_240`), None in the
+            rows that have none; None where no row has one, or where they were not asked for.
     """
 
     subject: str
@@ -50,6 +52,7 @@ class SubjectFrames:
     grade: NDArray[np.int64]
     side: NDArray[np.str_]
     exercise: NDArray[np.str_]
+    crop_240: tuple[bytes | None, ...] | None = None
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -74,13 +77,16 @@ SCHEMA = pa.schema(
         pa.field("exercise", pa.string(), nullable=False),
     ]
 )
+_CROP_240 = pa.field("crop_240", pa.binary())
+"""A column of its own that only partitions with crops have: older ones and those without stay as
+they are, byte for byte."""
 
 # Lists are named by their leaves.
 _COMPRESSION = {
     f"{column.name}.list.element" if pa.types.is_list(column.type) else column.name: (
-        "none" if column.name == "jpeg" else "zstd"
+        "none" if pa.types.is_binary(column.type) else "zstd"
     )
-    for column in SCHEMA
+    for column in (*SCHEMA, _CROP_240)
 }
 
 
@@ -97,29 +103,45 @@ def encode_partition(records: Sequence[FrameRecord], *, num_units: int) -> bytes
     for record in ordered:
         if len(record.units) != num_units:
             raise DataError(f"{record.where} has {len(record.units)} units, not {num_units}")
-    table = pa.Table.from_pylist([_row(record) for record in ordered], SCHEMA)
+    has_crops = any(record.crop_240 is not None for record in ordered)
+    schema = SCHEMA.append(_CROP_240) if has_crops else SCHEMA
+    table = pa.Table.from_pylist([_row(record) for record in ordered], schema)
     sink = io.BytesIO()
     pq.write_table(
         table,
         sink,
         row_group_size=ROWS_PER_GROUP,
         # JPEG does not shrink any more; the numbers do.
-        compression=_COMPRESSION,  # pyright: ignore[reportArgumentType] - a dict per column works
+        compression={  # pyright: ignore[reportArgumentType] - a dict per column works
+            column: codec
+            for column, codec in _COMPRESSION.items()
+            if has_crops or column != _CROP_240.name
+        },
         use_dictionary=False,
         write_statistics=False,
     )
     return sink.getvalue()
 
 
-def decode_partition(data: bytes, *, subject: str, num_units: int) -> SubjectFrames:
+def decode_partition(
+    data: bytes, *, subject: str, num_units: int, crops: bool = True
+) -> SubjectFrames:
     """Return the columns of one subject's Parquet bytes.
+
+    Args:
+        data: What `encode_partition` made, also in an older version.
+        subject: Whose.
+        num_units: Columns of unit labels.
+        crops: Read LP-Net's crops too, where the partition has them.
 
     Raises:
         DataError: The columns are not those of a partition.
     """
     try:
+        has_crops = crops and _CROP_240.name in pq.read_schema(io.BytesIO(data)).names
+        schema = SCHEMA.append(_CROP_240) if has_crops else SCHEMA
         # One thread: a trial's threads belong to its forward pass.
-        table = pq.read_table(io.BytesIO(data), schema=SCHEMA, use_threads=False)
+        table = pq.read_table(io.BytesIO(data), schema=schema, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"the partition of {subject} is not one of ours: {error}") from error
     return SubjectFrames(
@@ -136,6 +158,7 @@ def decode_partition(data: bytes, *, subject: str, num_units: int) -> SubjectFra
         grade=_integers(table, "grade"),
         side=_strings(table, "side"),
         exercise=_strings(table, "exercise"),
+        crop_240=tuple(table.column(_CROP_240.name).to_pylist()) if has_crops else None,
     )
 
 
@@ -157,6 +180,7 @@ def _row(record: FrameRecord) -> dict[str, Any]:
         "grade": int(record.grade),
         "side": str(record.side),
         "exercise": record.exercise,
+        "crop_240": record.crop_240,
     }
 
 

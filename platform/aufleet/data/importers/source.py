@@ -1,0 +1,120 @@
+"""The tree that an importer reads: a local folder, or a prefix of an object store."""
+
+import re
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from aufleet.errors import DataError, ObjectMissingError
+from aufleet.storage import Store, open_store, sha256_of
+
+READERS = 8
+READ_AHEAD = 16
+"""Files that may wait in memory: an object store answers late, but many questions at once."""
+_NO_DATA = re.compile(r"(^|/)(\.|~\$|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
+"""What operating systems leave in folders; hidden files begin with a dot."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A tree of files; holds where it lies and nothing else."""
+
+    store: Store
+
+    @property
+    def uri(self) -> str:
+        """Where it lies."""
+        return self.store.uri
+
+    def files(self, folder: str = "") -> list[str]:
+        """Return the paths of all files in a folder and below, sorted, relative to the source."""
+        keys = self.store.keys(f"{folder.strip('/')}/" if folder else "")
+        return [key for key in keys if not _NO_DATA.search(key)]
+
+    def read(self, path: str) -> bytes:
+        """Return a file's bytes.
+
+        Raises:
+            ObjectMissingError: It is not there.
+        """
+        return self.store.read(path)
+
+    def read_unchanged(self, path: str, *, sha256: str) -> bytes:
+        """Return a file's bytes as they were when the import was planned.
+
+        Raises:
+            DataError: It was changed since.
+        """
+        data = self.read(path)
+        if sha256_of(data) != sha256:
+            raise DataError(
+                f"{self.where(path)} was changed while it was imported", "repeat the command"
+            )
+        return data
+
+    def read_ahead(self, paths: Sequence[str]) -> Iterator[bytes | None]:
+        """Yield the bytes of each file in order, None for one that is not there.
+
+        At most READ_AHEAD files are in memory.
+        """
+        if not self._is_remote:
+            for path in paths:
+                yield self._read_if_there(path)
+            return
+        pool = ThreadPoolExecutor(READERS)
+        try:
+            waiting: deque[Future[bytes | None]] = deque()
+            for path in paths:
+                waiting.append(pool.submit(self._read_if_there, path))
+                if len(waiting) == READ_AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    @contextmanager
+    def local_copy(self, path: str) -> Iterator[Path]:
+        """Give a file of this machine: the file itself, or a copy that is removed afterwards.
+
+        Raises:
+            ObjectMissingError: It is not there.
+        """
+        if not self._is_remote:
+            yield Path(self.store.uri, path)
+            return
+        with tempfile.TemporaryDirectory(prefix="aufleet-import-") as folder:
+            copy = Path(folder, PurePosixPath(path).name)
+            self.store.download(path, to=copy)
+            yield copy
+
+    def where(self, path: str) -> str:
+        """Name a file, for messages."""
+        return self.store.uri_of(path)
+
+    @property
+    def _is_remote(self) -> bool:
+        return "://" in self.store.uri
+
+    def _read_if_there(self, path: str) -> bytes | None:
+        try:
+            return self.read(path)
+        except ObjectMissingError:
+            return None
+
+
+def open_source(uri: str) -> Source:
+    """Return the tree at a folder's path or an `s3://` prefix.
+
+    Raises:
+        ConfigError: The URI has another scheme.
+        DataError: There is no such folder.
+    """
+    store = open_store(uri)
+    if "://" not in store.uri and not Path(store.uri).is_dir():
+        raise DataError(f"there is no folder {store.uri}", "name the folder of the release")
+    return Source(store=store)
