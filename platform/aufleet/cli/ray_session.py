@@ -57,7 +57,8 @@ def ray_session(*, num_cpus: int | None = None, dashboard: bool = False) -> Iter
         # The cluster's own token and settings hold; it goes on running after us.
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
         try:
-            yield
+            with _exit_on_sigterm():
+                yield
         finally:
             ray.shutdown()
         return

@@ -1,5 +1,6 @@
 """Reading a published data set; every byte is checked against the manifest."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,12 +63,18 @@ class Dataset:
         partition = self.partition(subject)
         data = _from_cache(partition, cache_dir) if cache_dir else None
         if data is None:
-            data = self._read_partition(partition)
+            data = self.read_partition(partition)
             if cache_dir:
                 _to_cache(partition, cache_dir, data)
         return decode_partition(data, subject=subject, num_units=len(self.manifest.units))
 
-    def _read_partition(self, partition: Partition) -> bytes:
+    def read_partition(self, partition: Partition) -> bytes:
+        """Return the bytes of a partition after comparing them with their digest.
+
+        Raises:
+            ObjectMissingError: It is not in the store; says so where its subject withdrew.
+            ObjectCorruptError: Its bytes are not those that were published.
+        """
         try:
             return self.store.read_verified(partition.key, sha256=partition.sha256)
         except ObjectMissingError as error:
@@ -77,6 +84,11 @@ class Dataset:
                     "use the version without the subject",
                 ) from error
             raise
+
+    def withdrawn_keys(self) -> set[str]:
+        """Return the keys of objects that were deleted because their subjects withdrew."""
+        notes = (json.loads(self.store.read(key)) for key in self.store.keys(f"{WITHDRAWN}/"))
+        return {key for note in notes for key in note["deleted"]}
 
     def num_points(self) -> int:
         """Return the most landmarks that the frames have: 68 or 49, as the first subject has.

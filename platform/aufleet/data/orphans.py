@@ -31,11 +31,11 @@ class Orphan:
         return self.store.uri_of(self.stored.key)
 
 
-def dataset_versions(root: Store) -> list[Store]:
-    """Return the store of every version of every data set, also of one that is not published."""
+def dataset_versions(root: Store, *, name: str = "") -> list[Store]:
+    """Return the store of every version of a data set, or of all; also of unpublished ones."""
     versions = {
         "/".join(folders[:3])
-        for entry in root.entries("datasets/")
+        for entry in root.entries(f"datasets/{name}/" if name else "datasets/")
         if len(folders := entry.key.split("/", 3)) == 4
     }
     return [root.child(version) for version in sorted(versions)]

@@ -14,11 +14,18 @@ VERBS = {
     ("store", "start"): {"--json"},
     ("store", "stop"): {"--json"},
     ("store", "status"): {"--json"},
+    ("store", "gc"): {"--older-than", "--dry-run", "--json"},
     ("data", "synth"): {
         *("--name", "--version", "--subjects", "--frames", "--seed", "--task", "--units"),
         "--json",
     },
-    ("data", "inspect"): {"--json"},
+    ("data", "import"): {
+        *("--to", "--crop", "--labels", "--subjects", "--frames", "--seed", "--set"),
+        *("--parallelism", "--json"),
+    },
+    ("data", "inspect"): {"--html", "--json"},
+    ("data", "verify"): {"--json"},
+    ("data", "forget"): {"--version", "--delete", "--json"},
     ("models", "list"): {"--json"},
     ("models", "ablations"): {"--json"},
     ("models", "show"): {
@@ -32,6 +39,9 @@ VERBS = {
     ("tune",): {"--dataset", "--set", "--dry-run", "--cpus", "--retry-failed", "--json"},
     ("leaderboard",): {"--json"},
     ("promote",): {"--from", "--alias", "--json"},
+    ("evaluate",): {
+        *("--unseen", "--through", "--target", "--token-file", "--ca-file", "--json"),
+    },
     ("serve",): {"--model", "--host", "--port", "--ready-file", "--cert-file", "--key-file"},
     ("predict",): {"--model", "--target", "--token-file", "--ca-file", "--plot", "--json"},
     ("health",): {"--ca-file", "--service"},

@@ -5,6 +5,12 @@ subject   what a task does: read one subject, store the partition, then the rece
 receipts  what is finished, by the identity of the import
 """
 
-from aufleet.data.importing.pipeline import ImportProgress, import_dataset
+from aufleet.data.importing.pipeline import (
+    ImportProgress,
+    PlannedImport,
+    import_dataset,
+    plan_import,
+    run_import,
+)
 
-__all__ = ["ImportProgress", "import_dataset"]
+__all__ = ["ImportProgress", "PlannedImport", "import_dataset", "plan_import", "run_import"]

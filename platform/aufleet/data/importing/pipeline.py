@@ -86,6 +86,20 @@ class _Account:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlannedImport:
+    """What has to be read, found without Ray; `run_import` reads it."""
+
+    importer: Importer
+    spec: DatasetSpec
+    target: Store
+    plans: tuple[SubjectPlan, ...]
+    unusable: tuple[Unusable, ...]
+    """Known before anything is read."""
+    published: Manifest | None
+    """What the same import has published already."""
+
+
 def import_dataset(
     importer: Importer,
     *,
@@ -113,25 +127,55 @@ def import_dataset(
         DataError: The source cannot be read as the importer expects, or a worker died repeatedly.
         StoreError: The source or the store cannot be reached.
     """
+    planned = plan_import(importer, spec=spec, store=store)
+    return run_import(planned, parallelism=parallelism, progress=progress)
+
+
+def plan_import(importer: Importer, *, spec: DatasetSpec, store: Store) -> PlannedImport:
+    """Look at the source and the store, and refuse what would fail after hours; needs no Ray.
+
+    Raises:
+        AlreadyExistsError: The version was published from another source.
+        ConfigError: Too few subjects for three folds, or an option that does not fit.
+        DataError: The source is not laid out as the importer expects.
+        StoreError: The source or the store cannot be reached.
+    """
     plans, unusable = importer.plan()
-    spec = replace(
+    whole = replace(
         spec, units=importer.units, source=importer.describe(), parts=importer.parts or spec.parts
     )
     target = store.child(spec.prefix)
-    if published := _published(target, spec=spec):
-        return published
-    _check_plans(plans, spec=spec)
-    receipts = Receipts(target=target, identity=identity_of(importer))
+    _check_plans(plans, spec=whole)
+    return PlannedImport(
+        importer=importer,
+        spec=whole,
+        target=target,
+        plans=tuple(plans),
+        unusable=tuple(unusable),
+        published=_published(target, spec=whole),
+    )
+
+
+def run_import(
+    planned: PlannedImport,
+    *,
+    parallelism: int | None = None,
+    progress: Callable[[ImportProgress], None] | None = None,
+) -> Manifest:
+    """Read what is left of a planned import and publish; as `import_dataset`."""
+    if planned.published:
+        return planned.published
+    receipts = Receipts(target=planned.target, identity=identity_of(planned.importer))
     account = _Account(
-        plans={plan.subject: plan for plan in plans}, report=progress or (lambda _: None)
+        plans={plan.subject: plan for plan in planned.plans}, report=progress or (lambda _: None)
     )
     receipts.begin()
-    account.resume(receipts.finished(plans))
-    job = ImportJob(importer=importer, receipts=receipts, num_units=len(spec.units))
-    left = [plan for plan in plans if plan.subject not in account.receipts]
+    account.resume(receipts.finished(planned.plans))
+    job = ImportJob(importer=planned.importer, receipts=receipts, num_units=len(planned.spec.units))
+    left = [plan for plan in planned.plans if plan.subject not in account.receipts]
     for said in _run(job, left, parallelism=parallelism):
         account.take(said)
-    manifest = _publish(account.receipts, unusable=unusable, spec=spec, target=target)
+    manifest = _publish(account.receipts, planned)
     receipts.delete()
     return manifest
 
@@ -163,20 +207,20 @@ def _check_plans(plans: Sequence[SubjectPlan], *, spec: DatasetSpec) -> None:
     check_split(seen, spec=spec)
 
 
-def _publish(
-    receipts: dict[str, Receipt], *, unusable: Sequence[Unusable], spec: DatasetSpec, target: Store
-) -> Manifest:
+def _publish(receipts: dict[str, Receipt], planned: PlannedImport) -> Manifest:
     stored = [receipt.stored for receipt in receipts.values() if receipt.stored]
     # Somebody may have cleaned the store while we worked; a manifest must not name what is gone.
-    there = set(target.keys())
+    there = set(planned.target.keys())
     gone = [one.partition for one in stored if one.partition.key not in there]
     if gone:
         raise DataError(
-            f"{target.uri_of(gone[0].key)} vanished while the import ran",
+            f"{planned.target.uri_of(gone[0].key)} vanished while the import ran",
             "repeat the command: it reads that subject again",
         )
     lost = [item for subject in sorted(receipts) for item in receipts[subject].unusable]
-    return publish_stored(stored, spec=spec, target=target, unusable=[*unusable, *lost])
+    return publish_stored(
+        stored, spec=planned.spec, target=planned.target, unusable=[*planned.unusable, *lost]
+    )
 
 
 def _run(

@@ -1,0 +1,98 @@
+"""Progress bars of long work on frames: frames/s and time left, on standard error."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from aufleet.cli.output import errors
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from aufleet.data.importing import ImportProgress
+
+LINE_EVERY_S = 10.0
+"""Where nobody watches (a log file), a line is written this often in the place of a bar."""
+
+
+@contextmanager
+def frames_bar(words: str, *, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar with frames/s and the time left; give the function that moves it on."""
+    began = time.monotonic()
+    with _bar("{task.completed:.0f}/{task.total:.0f} frames  {task.fields[rate]:.0f}/s") as bar:
+        task = bar.add_task(words, total=total, rate=0.0)
+
+        def advance(num_frames: int) -> None:
+            bar.advance(task, num_frames)
+            bar.update(task, rate=bar.tasks[task].completed / (time.monotonic() - began))
+
+        yield advance
+
+
+@contextmanager
+def import_bar() -> Iterator[Callable[["ImportProgress"], None]]:
+    """Show how far an import is; give the function that takes its progress."""
+    said, began = time.monotonic(), 0.0
+    columns = (
+        "{task.completed:,.0f}/{task.total:,.0f} frames  {task.fields[subjects]}  "
+        "{task.fields[rate]:,.0f} frames/s"
+    )
+    with _bar(columns) as bar:
+        task = bar.add_task("planning", total=None, rate=0.0, subjects="", completed=0)
+
+        def show(progress: "ImportProgress") -> None:
+            nonlocal said, began
+            # The clock starts with the first news: Ray's start is no reading.
+            began = began or time.monotonic()
+            elapsed_s = max(time.monotonic() - began, 1e-3)
+            rate = (progress.frames_done - progress.frames_resumed) / elapsed_s
+            subjects = f"{progress.subjects_done}/{progress.num_subjects} subjects"
+            bar.update(
+                task,
+                description="importing",
+                total=progress.num_frames,
+                completed=progress.frames_done,
+                rate=rate,
+                subjects=subjects,
+            )
+            if not errors.is_terminal and time.monotonic() - said > LINE_EVERY_S:
+                said = time.monotonic()
+                errors.print(
+                    f"importing {progress.frames_done:,}/{progress.num_frames:,} frames, "
+                    f"{subjects}, {rate:,.0f} frames/s"
+                )
+
+        yield show
+
+
+@contextmanager
+def objects_bar(words: str, *, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar over the bytes of objects; give the function that moves it on."""
+    from rich.progress import DownloadColumn, TransferSpeedColumn
+
+    with _bar(DownloadColumn(), TransferSpeedColumn()) as bar:
+        task = bar.add_task(words, total=total)
+        yield lambda num_bytes: bar.advance(task, num_bytes)
+
+
+def _bar(*columns: object) -> "Progress":
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    middle = [
+        column if isinstance(column, ProgressColumn) else TextColumn(str(column))
+        for column in columns
+    ]
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *middle,
+        TimeRemainingColumn(),
+        console=errors,
+    )
