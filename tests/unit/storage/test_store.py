@@ -182,8 +182,10 @@ def test_an_upload_that_was_never_completed_is_found_and_removed(s3_store: Store
     import boto3
 
     bucket, _, prefix = s3_store.uri.removeprefix("s3://").partition("/")
-    begin_upload(boto3.client("s3"), bucket=bucket, key=f"{prefix}/a/b")
-    begin_upload(boto3.client("s3"), bucket=bucket, key=f"{prefix}-beside/a")
+    # A session of its own: the default one remembers the files of an earlier server.
+    client = boto3.Session().client("s3")
+    begin_upload(client, bucket=bucket, key=f"{prefix}/a/b")
+    begin_upload(client, bucket=bucket, key=f"{prefix}-beside/a")
 
     (left,) = s3_store.unfinished()
     assert left.key.startswith("a/b?")
