@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import typer
+from typer.core import TyperCommand
 
 from aufleet.cli.data_progress import import_bar
 from aufleet.cli.data_summary import print_dataset
@@ -13,6 +14,8 @@ from aufleet.cli.train import INTERRUPTED, parse_settings
 from aufleet.errors import ConfigError
 
 if TYPE_CHECKING:
+    from click import Context, HelpFormatter
+
     from aufleet.data.importers import Importer
     from aufleet.data.publish import DatasetSpec
     from aufleet.storage import Store
@@ -22,6 +25,17 @@ _SETTINGS = typer.Option(
 )
 
 
+class ImportHelp(TyperCommand):
+    """Also describes the table of the folder importer, which is known where its columns are."""
+
+    def format_help(self, ctx: "Context", formatter: "HelpFormatter") -> None:
+        """Write the help, then the table's columns."""
+        from aufleet.data.importers.folder_table import COLUMNS_HELP
+
+        super().format_help(ctx, formatter)
+        formatter.write(f"The table of the importer folder. {COLUMNS_HELP}\n")
+
+
 def import_command(
     name: str = typer.Argument(help="Importer: bp4d, disfa, fpara, folder or synthetic."),
     source: str = typer.Argument(help="Folder or s3:// URI; synthetic: a preset."),
@@ -29,7 +43,12 @@ def import_command(
         ..., "--to", help="s3://.../datasets/NAME/VERSION, a folder so called, or NAME/VERSION."
     ),
     crop: str = typer.Option("", "--crop", help="lpnet: also store LP-Net's masked 240-px crop."),
-    labels: str = typer.Option("", "--labels", help="folder: the table; default: labels.csv."),
+    landmarks: str = typer.Option(
+        "", "--landmarks", help="mediapipe: leave the release's landmarks aside (bp4d, disfa)."
+    ),
+    labels: str = typer.Option(
+        "", "--labels", help="Table below SOURCE (folder: labels.csv, fpara: examinations.csv)."
+    ),
     subjects: int | None = typer.Option(None, "--subjects", min=6, help="synthetic: how many."),
     frames: int | None = typer.Option(None, "--frames", min=1, help="synthetic: of each subject."),
     seed: int = typer.Option(0, "--seed", min=0, help="Decides folds that are not fixed."),
@@ -41,6 +60,10 @@ def import_command(
 ) -> None:
     """Import a source as a data set; the same command goes on where it was stopped.
 
+    Subjects are read in parallel, on this machine or on the cluster that RAY_ADDRESS names; SOURCE
+    and the store must then be visible from every node. Frames that cannot be used are counted by
+    reason and listed.
+
     Example: aufleet data import disfa s3://raw/DISFA --to s3://lab/datasets/disfa/1
     """
     from aufleet.data.dataset import open_dataset
@@ -50,7 +73,13 @@ def import_command(
     factory = IMPORTERS.get(name)
     if factory is None:
         raise ConfigError(f"there is no importer {name!r}", f"there are {', '.join(IMPORTERS)}")
-    given = {"crop": crop, "labels": labels, "subjects": subjects, "frames": frames}
+    given = {
+        "crop": crop,
+        "landmarks": landmarks,
+        "labels": labels,
+        "subjects": subjects,
+        "frames": frames,
+    }
     options = {key: value for key, value in given.items() if value} | parse_settings(settings or [])
     importer = _build(factory, source, name=name, options=options, seed=seed)
     root, dataset_name, version = _target(to)
@@ -72,11 +101,7 @@ def _build(
     Raises:
         ConfigError: It lacks one of them.
     """
-    known = {
-        parameter.name
-        for parameter in inspect.signature(factory).parameters.values()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
+    known = set(list(inspect.signature(factory).parameters)[1:])
     if unknown := sorted(set(options) - known):
         has = ", ".join(sorted(known)) or "none"
         raise ConfigError(f"importer {name} has no option {unknown[0]}", f"its options: {has}")
@@ -112,7 +137,9 @@ def _import(
         planned = plan_import(importer, spec=spec, store=root)
     if planned.published:
         errors.print(
-            f"[dim]{planned.target.uri} is published already; nothing was read[/]", soft_wrap=True
+            f"[dim]{planned.target.uri} is published already and nothing was read; where the "
+            "source has changed, choose another version[/]",
+            soft_wrap=True,
         )
         return
     try:

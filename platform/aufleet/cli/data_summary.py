@@ -64,7 +64,8 @@ def _show(dataset: "Dataset") -> None:
         f"{facts['size_bytes'] / 1e6:.1f} MB"
     )
     console.print(f"[dim]{escape(facts['source'])}[/]", soft_wrap=True)
-    console.print(_units_table(facts))
+    if facts["units"]:
+        console.print(_units_table(facts))
     if set(facts["grades"]) != {"not graded"}:
         grades = (f"{grade} {count:,}" for grade, count in facts["grades"].items())
         console.print(f"grades    {', '.join(grades)}")

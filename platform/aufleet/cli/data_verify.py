@@ -38,6 +38,6 @@ def verify_command(
         whole = f"{len(named) - len(damages)} of {len(named)} objects are whole"
         console.print(f"{whole}, {total / 1e6:.1f} MB read")
         if withdrawn:
-            console.print(f"{len(withdrawn)} objects of subjects who withdrew are deleted")
+            console.print(f"deleted because subjects withdrew: {len(withdrawn)}")
     if damages:
         raise typer.Exit(1)

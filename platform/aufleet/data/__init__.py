@@ -6,8 +6,16 @@
     faces       MediaPipe: faces and landmarks of a photo
     partition   one subject's frames as Parquet
     manifest    a data set's table of contents
+    tally       labels of one subject, counted
+    unusable    the table of frames that could not be used
     publish     partitions first, manifest last and only once
+    importers   raw releases, read one subject at a time
+    importing   from an importer to a published data set, in parallel, with Ray
     dataset     reading, every byte checked
+    verify      is every byte as it was published
+    forget      a new version without a subject who withdrew
+    orphans     what no manifest names
+    inspection  one page that shows a data set
     part        some subjects' frames in memory
     sampling    which frame stands in which batch, and how it is cropped
     labels      what a network learns from counting labels

@@ -20,8 +20,8 @@ VERBS = {
         "--json",
     },
     ("data", "import"): {
-        *("--to", "--crop", "--labels", "--subjects", "--frames", "--seed", "--set"),
-        *("--parallelism", "--json"),
+        *("--to", "--crop", "--landmarks", "--labels", "--subjects", "--frames", "--seed"),
+        *("--set", "--parallelism", "--json"),
     },
     ("data", "inspect"): {"--html", "--json"},
     ("data", "verify"): {"--json"},
@@ -68,6 +68,12 @@ def test_the_first_page_names_every_verb() -> None:
     text = _help()
     assert all(f" {verb[0]} " in text for verb in VERBS)
     assert "Research use only; not a medical device" in text
+
+
+def test_importing_describes_the_table_of_a_labs_own_data() -> None:
+    text = _help("data", "import")
+    for column in ("subject", "image or video", "AU1_intensity", "house_brackmann", "part"):
+        assert f"  {column} " in text
 
 
 def test_doctor_says_what_it_found_and_how_to_mend_it(home, monkeypatch) -> None:

@@ -4,9 +4,11 @@ Each subject is one task: it decodes the subject's videos, stores the partition 
 writes a receipt. Ray Data spreads the tasks over the nodes of the cluster and repeats one whose
 process died. This process sees receipts only, and writes the manifest when it has them all.
 
-Memory: at most `parallelism` tasks run at once. A task holds its subject's rows once with encoded
-pictures and once more as the Parquet file, and one decoded frame; this process holds the receipts.
-Measured (MEASURED_BOUND): see below.
+Memory: at most `parallelism` tasks run at once. A task holds its subject's rows with their pictures
+still encoded, a table of them and the Parquet file while it is written, and one decoded frame. That
+is 0.19 GB and 3.7 times the partition, whatever the size of the release (measured: 0.21 GB for 500
+frames of 12 kB, 0.41 GB for 5,000), and what the importer's decoder needs. This process holds the
+receipts.
 """
 
 import logging
@@ -214,8 +216,8 @@ def _publish(receipts: dict[str, Receipt], planned: PlannedImport) -> Manifest:
     gone = [one.partition for one in stored if one.partition.key not in there]
     if gone:
         raise DataError(
-            f"{planned.target.uri_of(gone[0].key)} vanished while the import ran",
-            "repeat the command: it reads that subject again",
+            f"{planned.target.uri_of(gone[0].key)} is gone, though a worker wrote it",
+            "import into a store that every node sees, and repeat the command",
         )
     lost = [item for subject in sorted(receipts) for item in receipts[subject].unusable]
     return publish_stored(

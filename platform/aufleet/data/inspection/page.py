@@ -10,6 +10,8 @@ from aufleet.data.inspection.facts import DatasetFacts
 from aufleet.domain.action_units import NAMES, label_of
 
 PARTS = ("train", "validation", "test")
+SOURCES = {"exact": "the renderer", "release": "the release", "mediapipe": "MediaPipe"}
+"""A record's landmark source in words."""
 
 
 def render_page(dataset: Dataset, facts: DatasetFacts) -> str:
@@ -67,17 +69,21 @@ def _header(dataset: Dataset, facts: DatasetFacts) -> str:
 
 
 def _frames(facts: DatasetFacts) -> str:
-    sources = ", ".join(f"{name} {count:,}" for name, count in facts.landmark_sources.items())
+    sources = " and ".join(
+        f"{SOURCES[name]} ({count:,})" for name, count in sorted(facts.landmark_sources.items())
+    )
     jaw = f"; {facts.with_68_points:,} frames have 68" if facts.with_68_points else ""
     return _section(
         "Frames",
         "Aligned to 200 by 200 pixels, chosen to show as many different labels as possible.",
         '<label class="switch"><input type="checkbox" id="points" checked> landmarks '
-        f"(49 points, from {escape(sources)}{jaw})</label>{parts.gallery(facts.samples)}",
+        f"(49 points from {escape(sources)}{jaw})</label>{parts.gallery(facts.samples)}",
     )
 
 
 def _units(dataset: Dataset, facts: DatasetFacts) -> str:
+    if not dataset.manifest.units:
+        return ""
     has_intensities = bool(facts.intensities.sum())
     rows = []
     for column, unit in enumerate(dataset.manifest.units):
@@ -90,11 +96,15 @@ def _units(dataset: Dataset, facts: DatasetFacts) -> str:
                 f"{active / coded:.1%}" if coded else "never coded",
                 f"{active:,}",
                 f"{facts.num_frames - coded:,}",
-                *([parts.steps(facts.intensities[column].tolist())] if has_intensities else []),
+                *(
+                    [parts.steps(facts.intensities[column].tolist()[1:], first=1)]
+                    if has_intensities
+                    else []
+                ),
             )
         )
     head = ("unit", "", "active", "", "frames", "not coded")
-    head += ("intensity 0 to 5",) if has_intensities else ()
+    head += ("intensity 1 to 5",) if has_intensities else ()
     return _section(
         "Action units",
         "How often each is active in the frames in which it was coded.",
@@ -104,6 +114,8 @@ def _units(dataset: Dataset, facts: DatasetFacts) -> str:
 
 def _together(dataset: Dataset, facts: DatasetFacts) -> str:
     size = len(dataset.manifest.units)
+    if not size:
+        return ""
     together, coded = facts.together.tolist(), facts.coded_together.tolist()
     shares = [
         [together[i][j] / coded[i][j] if coded[i][j] else None for j in range(size)]
@@ -160,16 +172,15 @@ def _folds(dataset: Dataset, facts: DatasetFacts) -> str:
     who = parts.table(("fold and part", "subjects"), lists, numbers=set())
     return _section(
         "Folds",
-        "No subject stands in two parts of a fold. Below, how often each unit is active in the "
-        "three test parts.",
+        "No subject stands in two parts of a fold.",
         f'<div class="card">{parts.table(("fold", *PARTS), rows, numbers=set())}</div>'
-        f'<details open><summary>balance of the test parts</summary><div class="card">'
-        f"{_balance(dataset, facts)}</div></details>"
+        f"{_balance(dataset, facts)}"
         f'<details><summary>who is where</summary><div class="card">{who}</div></details>',
     )
 
 
 def _balance(dataset: Dataset, facts: DatasetFacts) -> str:
+    """Return how often each unit is active in the test parts, which share no subject."""
     rows = []
     for column, label in enumerate(dataset.manifest.unit_labels):
         cells = []
@@ -185,7 +196,12 @@ def _balance(dataset: Dataset, facts: DatasetFacts) -> str:
     head = ["unit"]
     for fold in dataset.manifest.folds:
         head += [f"test of fold {fold.number}", ""]
-    return parts.table(head, rows, numbers={2, 4, 6})
+    if not rows:
+        return ""
+    return (
+        "<details open><summary>how often each unit is active in the three test parts</summary>"
+        f'<div class="card">{parts.table(head, rows, numbers={2, 4, 6})}</div></details>'
+    )
 
 
 def _subjects(dataset: Dataset, facts: DatasetFacts) -> str:

@@ -44,12 +44,12 @@ def bar(share: float, *, warm: bool = False) -> str:
     return f'<span class="{kind}"><i style="width:{100 * share:.1f}%"></i></span>'
 
 
-def steps(counts: Sequence[int]) -> str:
-    """Return a small histogram."""
+def steps(counts: Sequence[int], *, first: int) -> str:
+    """Return a small histogram whose first column stands for `first`."""
     most = max(*counts, 1)
     bars = "".join(
         f'<i style="height:{100 * count / most:.0f}%" title="{level}: {count:,}"></i>'
-        for level, count in enumerate(counts)
+        for level, count in enumerate(counts, start=first)
     )
     return f'<span class="steps">{bars}</span>'
 
@@ -95,7 +95,7 @@ def heat_map(
 def _heat_cell(share: float | None, *, title: str, same: bool) -> str:
     if share is None or same:
         return '<td class="self">·</td>'
-    kind = ' class="high"' if share > 0.55 else ""
+    kind = ' class="high"' if share > 0.78 else ""
     return f'<td{kind} style="--share:{share:.3f}" title="{escape(title)}">{100 * share:.0f}</td>'
 
 
