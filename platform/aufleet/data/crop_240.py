@@ -11,12 +11,11 @@ from aufleet.domain.landmarks import Points, eye_centres
 from aufleet.errors import FaceError
 
 CROP_240_SIZE = 240
-EYE_DISTANCE = 72.0
+EYE_DISTANCE = 70.0
 """Pixels between the eye centres: an open mouth and the jaw still fit."""
 EYE_MIDDLE = (119.5, 79.5)
-BROW_MARGIN = 0.6
-"""The mask reaches this many eye distances above the brows."""
-JAW_68 = slice(0, 17)
+BROW_MARGINS = (0.15, 0.4, 0.55, 0.6, 0.6, 0.6, 0.6, 0.55, 0.4, 0.15)
+"""The mask reaches this many eye distances above each point of the brows: a rounded forehead."""
 BROWS_68 = slice(17, 27)
 
 Frame = NDArray[np.uint8]
@@ -70,7 +69,7 @@ def cut_crop_240(frame: Frame, *, landmarks: Points, outline: Points) -> Frame:
     size = (CROP_240_SIZE, CROP_240_SIZE)
     crop = cv2.warpAffine(frame, affine, size, flags=cv2.INTER_LINEAR)
     polygon = np.asarray(outline, dtype=np.float64) @ affine[:, :2].T + affine[:, 2]
-    polygon[BROWS_68, 1] -= BROW_MARGIN * EYE_DISTANCE
+    polygon[BROWS_68, 1] -= np.multiply(BROW_MARGINS, EYE_DISTANCE)
     if not np.isfinite(polygon).all() or np.abs(polygon).max() > 100 * CROP_240_SIZE:
         raise FaceError("an outline without extent cannot mask a face")
     hull = cv2.convexHull(polygon.round().astype(np.int32))

@@ -37,7 +37,7 @@ class FrameRecord:
         exercise: What the subject was asked to do; "" where it is not known.
         crop_240: LP-Net's masked crop, 240x240 RGB as JPEG, black outside the face; None where
             it was not asked for. The eye centres lie at the same two pixels in every crop, level
-            and 72 apart, so the landmarks tell the whole geometry and no more is stored:
+            and 70 apart, so the landmarks tell the whole geometry and no more is stored:
             `data.crop_240.points_of_crop_240(landmarks, points)` moves the 49 or the 68 points
             from the aligned frame into the crop. A loader that turns a crop turns it about its
             middle (119.5, 119.5), fills with black, and moves these points alike; then it cuts 224

@@ -5,6 +5,11 @@ JAANet's training lists leave them out, so that results compare only without the
 
 from types import MappingProxyType
 
+CODED_UNITS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
+"""The units that DISFA codes; the papers use eight of them, `action_units.DISFA_UNITS`."""
+POSITIVE_INTENSITY = 2
+"""A unit counts as active from this intensity of 0 to 5 on."""
+
 NUM_FRAMES = 4845
 """Frames of each subject's video, but one less of SN010."""
 SHORT_VIDEOS = MappingProxyType({"SN010": 4844})
@@ -54,5 +59,10 @@ def is_usable(subject: str, frame: int) -> bool:
     """
     if not 1 <= frame <= SHORT_VIDEOS.get(subject, NUM_FRAMES):
         return False
+    return not has_failed_landmarks(subject, frame)
+
+
+def has_failed_landmarks(subject: str, frame: int) -> bool:
+    """Return whether a frame is one of those whose landmarks failed; numbers are from 1."""
     failed = FAILED_LANDMARKS.get(subject, ())
-    return not any(first <= frame <= last for first, last in failed)
+    return any(first <= frame <= last for first, last in failed)

@@ -20,7 +20,8 @@ class Unusable:
         sequence: The video or task; "" where all of the subject's frames are meant.
         frame: Its number; None for a run of frames or a whole sequence.
         reason: Short, stable words that `manifest.json` counts by, "no face found".
-        count: How many frames of the source are meant.
+        count: How many frames of the source are meant; 1 where it does not tell, as of a video
+            that is missing.
     """
 
     subject: str

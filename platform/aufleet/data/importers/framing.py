@@ -10,14 +10,21 @@ from numpy.typing import NDArray
 from aufleet.data.alignment import align, alignment_of, apply_affine
 from aufleet.data.crop_240 import cut_crop_240
 from aufleet.data.decoding import decode_frame
-from aufleet.data.faces import FaceFinder, FoundFace
+from aufleet.data.faces import FaceFinder
+from aufleet.data.importers.contract import Unusable
 from aufleet.data.importers.reasons import Reason
-from aufleet.data.records import LandmarkSource
+from aufleet.data.records import FrameRecord, LandmarkSource
+from aufleet.domain.action_units import NOT_CODED
 from aufleet.domain.landmarks import NUM_POINTS, POINTS_49_OF_68
+from aufleet.domain.palsy import NOT_GRADED, grade_of
 from aufleet.errors import ConfigError, FaceError, FrameError
 
+CROPS = ("none", "lpnet")
 Crop = Literal["none", "lpnet"]
 """Beside the aligned frame nothing, or LP-Net's masked crop."""
+POINTS = ("release", "mediapipe")
+PointsFrom = Literal["release", "mediapipe"]
+"""The release's landmarks where it has them, or MediaPipe's for every frame."""
 Photo = NDArray[np.uint8]
 Points = NDArray[np.float64]
 
@@ -54,14 +61,71 @@ class Framed:
     crop_240: bytes | None
 
 
-def check_crop(crop: str) -> None:
-    """Refuse a crop that there is not.
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """What a source says of a frame; the attributes are those of FrameRecord."""
+
+    units: tuple[int, ...] = ()
+    intensities: tuple[int, ...] | None = None
+    house_brackmann: int = 0
+    side: str = ""
+    exercise: str = ""
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether no unit is coded and no grade given: there is nothing to learn from."""
+        return not self.house_brackmann and set(self.units) <= {NOT_CODED}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Which frame: subject, sequence and number."""
+
+    subject: str
+    sequence: str
+    frame: int
+
+
+def check_choice(name: str, value: str, *, choices: tuple[str, ...]) -> None:
+    """Refuse the value of an option that there is not.
 
     Raises:
-        ConfigError: It is neither "none" nor "lpnet".
+        ConfigError: It is not one of the choices.
     """
-    if crop not in ("none", "lpnet"):
-        raise ConfigError(f"there is no crop {crop!r}", "choose none or lpnet")
+    if value not in choices:
+        raise ConfigError(f"{name} cannot be {value!r}", f"choose {' or '.join(choices)}")
+
+
+def record_of(framed: Framed | Reason, place: Place, *, labels: Labels) -> FrameRecord | Unusable:
+    """Return the record of a frame, or why there is none."""
+    if isinstance(framed, Reason):
+        return lost(framed, subject=place.subject, sequence=place.sequence, frame=place.frame)
+    score = labels.house_brackmann
+    return FrameRecord(
+        subject=place.subject,
+        sequence=place.sequence,
+        frame=place.frame,
+        jpeg=framed.jpeg,
+        landmarks=framed.landmarks,
+        landmarks_68=framed.landmarks_68,
+        landmark_source=framed.landmark_source,
+        units=labels.units,
+        intensities=labels.intensities,
+        house_brackmann=score,
+        grade=int(grade_of(score)) if score else NOT_GRADED,
+        side=labels.side,
+        exercise=labels.exercise,
+        crop_240=framed.crop_240,
+    )
+
+
+def lost(
+    reason: Reason, *, subject: str, sequence: str, frame: int | None = None, count: int = 1
+) -> Unusable:
+    """Return the entry of frames that cannot be used."""
+    return Unusable(
+        subject=subject, sequence=sequence, frame=frame, reason=reason.value, count=count
+    )
 
 
 def released_shape(points: Points | None) -> Shape | None:
@@ -156,7 +220,7 @@ def _crop_240(photo: Photo, shape: Shape) -> bytes | None:
 
 
 def _found_shape(photo: Photo) -> Shape | None:
-    faces: list[FoundFace] = _finder().find(photo)
+    faces = _finder().find(photo)
     if not faces:
         return None
     points = faces[0].landmarks_68

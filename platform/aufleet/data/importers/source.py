@@ -61,7 +61,7 @@ class Source:
 
         At most READ_AHEAD files are in memory.
         """
-        if not self._is_remote:
+        if not self.is_remote:
             for path in paths:
                 yield self._read_if_there(path)
             return
@@ -84,8 +84,10 @@ class Source:
         Raises:
             ObjectMissingError: It is not there.
         """
-        if not self._is_remote:
-            yield Path(self.store.uri, path)
+        if not self.is_remote:
+            if not (file := Path(self.store.uri, path)).is_file():
+                raise ObjectMissingError(f"{file} is not there", "copy it from the release")
+            yield file
             return
         with tempfile.TemporaryDirectory(prefix="aufleet-import-") as folder:
             copy = Path(folder, PurePosixPath(path).name)
@@ -97,7 +99,8 @@ class Source:
         return self.store.uri_of(path)
 
     @property
-    def _is_remote(self) -> bool:
+    def is_remote(self) -> bool:
+        """Whether files have to be fetched."""
         return "://" in self.store.uri
 
     def _read_if_there(self, path: str) -> bytes | None:
