@@ -14,8 +14,9 @@ receipts.
 import logging
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 from aufleet.data.importers.contract import Importer, SubjectPlan, Unusable
 from aufleet.data.importing.receipts import Receipt, Receipts, identity_of
@@ -236,25 +237,28 @@ def _run(
     if not plans:
         return
     import ray
+    from ray.exceptions import RayError
 
     # The longest first: one long subject at the end would let every other process wait for it.
     ordered = sorted(plans, key=lambda plan: (-plan.num_frames, plan.subject))
     rows = [{"plan": pickle.dumps(plan)} for plan in ordered]
     with _quiet_rows_at_once():
         pipeline = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            task,
+            cast(Any, task),  # Ray Data's types know no generator with arguments
             batch_size=None,
             num_cpus=1,
             concurrency=parallelism,
             fn_kwargs={"job": job},
         )
         try:
-            for row in pipeline.iter_rows():
-                said = pickle.loads(row["said"])
-                if isinstance(said, AufleetError):
-                    raise said
-                yield said
-        except ray.exceptions.RayError as error:
+            # Closed here, so that an error or Ctrl-C starts no further task.
+            with closing(cast(Any, iter(pipeline.iter_rows()))) as answers:
+                for row in answers:
+                    said = pickle.loads(row["said"])
+                    if isinstance(said, AufleetError):
+                        raise said
+                    yield said
+        except RayError as error:
             raise DataError(
                 f"a process that read a subject ended ({str(error).strip().splitlines()[-1]})",
                 "if memory ran out, repeat the command with a smaller --parallelism",

@@ -211,7 +211,7 @@ def _subjects(dataset: Dataset, facts: DatasetFacts) -> str:
         if entry.subject in facts.active_by_subject
     }
     gone = len(dataset.manifest.partitions) - len(counts)
-    words = f"{gone} subjects withdrew and were deleted from this version." if gone else ""
+    words = f"Withdrew and were deleted from this version: {gone}." if gone else ""
     card = parts.counts_card("subject", counts)
     return _section(
         "Subjects",
