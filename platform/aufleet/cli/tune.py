@@ -12,8 +12,8 @@ from aufleet.cli.train import parse_settings
 if TYPE_CHECKING:
     from aufleet.storage import Store
     from aufleet.tuning.experiment import Experiment
-    from aufleet.tuning.grid import Plan
     from aufleet.tuning.leaderboard import Leaderboard
+    from aufleet.tuning.plan import Plan
 
 
 _SETTINGS = typer.Option(
@@ -50,7 +50,8 @@ def command(
     from aufleet.data.dataset import open_dataset
     from aufleet.storage import open_store, root_uri
     from aufleet.tuning.experiment import read_experiment
-    from aufleet.tuning.grid import dataset_uri, plan_of
+    from aufleet.tuning.grid import dataset_uri
+    from aufleet.tuning.plan import plan_of
 
     changes = parse_settings(settings or []) | ({"dataset": dataset} if dataset else {})
     wanted = read_experiment(_file_of(experiment), changes=changes)

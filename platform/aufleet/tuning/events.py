@@ -5,13 +5,15 @@ from typing import Protocol
 
 from aufleet.training.config import TrialConfig
 from aufleet.training.results import EpochReport
-from aufleet.tuning.ledger import TestRecord, TrialRecord
+from aufleet.tuning.records import StopRecord, TestRecord, TrialRecord
 
 
 class SearchListener(Protocol):
     """Hears of every step of a search, in the driver."""
 
-    def search_started(self, *, num_trials: int, ended: Sequence[TrialRecord]) -> None:
+    def search_started(
+        self, *, num_trials: int, ended: Sequence[TrialRecord], num_folds: int = 1
+    ) -> None:
         """Hear how many trials there are and which ended in earlier runs."""
         ...
 
@@ -25,6 +27,10 @@ class SearchListener(Protocol):
 
     def trial_ended(self, trial: TrialConfig, record: TrialRecord) -> None:
         """Hear how an attempt ended."""
+        ...
+
+    def configuration_stopped(self, record: StopRecord) -> None:
+        """Hear that a configuration was given up."""
         ...
 
     def test_started(self, *, num_folds: int) -> None:
@@ -47,10 +53,12 @@ class Listeners:
         """Tell each of these, in this order."""
         self._listeners = listeners
 
-    def search_started(self, *, num_trials: int, ended: Sequence[TrialRecord]) -> None:
+    def search_started(
+        self, *, num_trials: int, ended: Sequence[TrialRecord], num_folds: int = 1
+    ) -> None:
         """Pass it on."""
         for one in self._listeners:
-            one.search_started(num_trials=num_trials, ended=ended)
+            one.search_started(num_trials=num_trials, ended=ended, num_folds=num_folds)
 
     def trial_started(self, trial: TrialConfig) -> None:
         """Pass it on."""
@@ -66,6 +74,11 @@ class Listeners:
         """Pass it on."""
         for one in self._listeners:
             one.trial_ended(trial, record)
+
+    def configuration_stopped(self, record: StopRecord) -> None:
+        """Pass it on."""
+        for one in self._listeners:
+            one.configuration_stopped(record)
 
     def test_started(self, *, num_folds: int) -> None:
         """Pass it on."""

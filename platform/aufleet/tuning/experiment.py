@@ -8,12 +8,15 @@
     fixed: {epochs: 20, batch: 16}
     search: {learning_rate: {log_uniform: [0.001, 0.1]}, adaptive: {choice: [true, false]}}
     sampler: {kind: random, configurations: 32, seed: 0}
+    early_stopping: {kind: asha, grace_epochs: 2, reduction: 3}
     resources: {ranks: 1, cpus_per_rank: 2, gpus_per_rank: 1}
+    per_model: {mgrrnet: {ranks: 2}}
+    budget: {gpu_hours: 200}
 
-A key under `fixed` or `search` is a field of `TrialConfig`, or an architecture option of at least
-one of the models; a model that has no such option goes without it. In the place of `search` and
-`sampler` there may be `rows`, a table of named configurations: see `rows`; where a trial can start
-from another: see `starts`.
+A key under `fixed`, `per_model` or `search` is a field of `TrialConfig`, or an architecture option
+of at least one of the models; a model that has no such option goes without it. In the place of
+`search` and `sampler` there may be `rows`, a table of named configurations: see `rows`; where a
+trial can start from another: see `starts`; when configurations are given up: see `limits`.
 """
 
 from collections.abc import Collection, Mapping
@@ -29,6 +32,7 @@ from aufleet.domain.folds import NUM_FOLDS
 from aufleet.errors import ConfigError
 from aufleet.training.config import TrialConfig, option_names
 from aufleet.tuning.changes import change
+from aufleet.tuning.limits import Budget, EarlyStoppingSettings
 from aufleet.tuning.rows import EXPLAINING, RowName, TableRow
 
 OWN_SETTINGS = ("model", "task", "dataset", "fold", "options", "shuffle_labels")
@@ -81,13 +85,6 @@ class SamplerSettings(_Strict):
         return self
 
 
-class EarlyStoppingSettings(_Strict):
-    """When a configuration is given up."""
-
-    kind: Literal["none"] = "none"
-    """Only "none" so far: every configuration runs all its folds and epochs."""
-
-
 class Resources(_Strict):
     """What one trial occupies."""
 
@@ -120,6 +117,8 @@ class Experiment(_Strict):
     """Every configuration is trained on each of these."""
     fixed: dict[str, Any] = {}
     """Settings of every trial."""
+    per_model: dict[str, dict[str, Any]] = {}
+    """Model -> settings of its trials, in the place of those under `fixed`."""
     search: dict[str, Range] = {}
     """Settings that differ between configurations."""
     rows: dict[RowName, TableRow] = {}
@@ -133,6 +132,8 @@ class Experiment(_Strict):
     sampler: SamplerSettings = SamplerSettings()
     early_stopping: EarlyStoppingSettings = EarlyStoppingSettings()
     resources: Resources = Resources()
+    budget: Budget = Budget()
+    """What the search may use; a larger one continues it."""
     shuffle_labels: bool = False
     """Train on shuffled labels: the check that scores come from the faces."""
 
@@ -146,10 +147,23 @@ class Experiment(_Strict):
         if twice := sorted(set(self.fixed) & set(self.search)):
             raise ValueError(f"{twice[0]} stands under fixed and under search")
         self._check_rows()
+        self._check_population()
+        if unknown := sorted(set(self.per_model) - set(self.models)):
+            raise ValueError(f"per_model.{unknown[0]} is not among the models")
         for key, one in self.search.items():
             if self.sampler.kind == "grid" and one.choice is None:
                 raise ValueError(f"a grid needs a choice for {key}; use the random sampler")
         return self
+
+    def _check_population(self) -> None:
+        if self.early_stopping.kind != "pbt":
+            return
+        if self.rows or not self.search:
+            raise ValueError("early_stopping.kind pbt needs something to search")
+        if self.sampler.kind != "random":
+            raise ValueError("pbt draws its first members at random: write sampler.kind random")
+        if "epochs" in self.search:
+            raise ValueError("pbt trains every member equally long: epochs cannot be searched")
 
     def _check_rows(self) -> None:
         if self.rows and (self.search or self.sampler != SamplerSettings()):
@@ -165,9 +179,14 @@ class Experiment(_Strict):
     @property
     def identity(self) -> dict[str, Any]:
         """What must not change when an experiment is continued; more configurations may."""
-        plain = self.model_dump(mode="json", exclude={"sampler": {"configurations"}, "paper": True})
+        free = {"sampler": {"configurations"}, "paper": True, "budget": True}
+        plain = self.model_dump(mode="json", exclude=free)
         # An input may be given later: rows that had waited for it are added.
         del plain["inputs"], plain["given"]
+        for key in ("per_model", "early_stopping"):
+            plain[key] = {name: one for name, one in plain[key].items() if one is not None}
+        if not plain["per_model"]:
+            del plain["per_model"]
         rows = plain.pop("rows")
         for row in rows.values():
             for key in EXPLAINING:
@@ -207,25 +226,12 @@ def parse_experiment(
     if not isinstance(content, dict):
         raise ConfigError(f"{source} holds no settings", "see `aufleet tune --help`")
     content = change(content, changes or {}, own_keys=Experiment.model_fields)
-    _refuse_what_is_to_come(content, source=source)
     try:
         experiment = Experiment.model_validate(content)
     except ValidationError as error:
         raise _first_problem(error, content=content, source=source) from None
     _check_settings(experiment, source=source)
     return experiment
-
-
-def _refuse_what_is_to_come(content: Mapping[str, Any], *, source: str) -> None:
-    """Refuse, in words of their own, keys of the file's shape that no code stands behind yet."""
-    stopping = content.get("early_stopping")
-    kind = stopping.get("kind") if isinstance(stopping, dict) else None
-    if kind in ("asha", "median", "pbt"):
-        raise ConfigError(
-            f"{source}: early_stopping.kind {kind!r} does not exist yet", "write {kind: none}"
-        )
-    if "budget" in content:
-        raise ConfigError(f"{source}: budgets do not exist yet", "leave budget out")
 
 
 def _first_problem(error: ValidationError, *, content: Any, source: str) -> ConfigError:  # noqa: ANN401
@@ -247,6 +253,7 @@ def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
         "sampler": SamplerSettings,
         "early_stopping": EarlyStoppingSettings,
         "resources": Resources,
+        "budget": Budget,
     }
     return inner[str(location[0])] if location else Experiment
 
@@ -260,6 +267,7 @@ def _check_settings(experiment: Experiment, *, source: str) -> None:
     except ConfigError as error:
         raise ConfigError(f"{source}: {error.what}", error.remedy) from None
     parts: dict[str, Collection[str]] = {"fixed": experiment.fixed, "search": experiment.search}
+    parts |= {f"per_model.{name}": one for name, one in experiment.per_model.items()}
     parts |= {f"rows.{name}.settings": row.settings for name, row in experiment.rows.items()}
     for part, settings in parts.items():
         for key in settings:

@@ -52,6 +52,10 @@ class FinalScores:
             score=score.score,
             per_label=dict(score.per_label),
             constant=dict(score.constant),
+            accuracy_per_label=dict(score.accuracy_per_label),
+            auc=dict(score.auc),
+            landmark_error=score.landmark_error,
+            kappa=score.kappa,
             num_frames=score.num_frames,
         )
         self._ledger.add_test(test)

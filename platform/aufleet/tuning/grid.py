@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Protocol
 
 from aufleet.errors import ConfigError
 from aufleet.storage import Store, open_store
@@ -85,7 +85,8 @@ def configuration_of(
     """
     understood = _SETTINGS | option_names(model)
     mine = {key: value for key, value in point.items() if key in understood}
-    shared = {key: value for key, value in experiment.fixed.items() if key in understood}
+    given = experiment.fixed | experiment.per_model.get(model, {})
+    shared = {key: value for key, value in given.items() if key in understood}
     settings: dict[str, Any] = {
         "ranks": experiment.resources.ranks,
         "threads": experiment.resources.cpus_per_rank,
@@ -163,6 +164,27 @@ def table_of(experiment: Experiment, *, root: Store) -> Table:
     return Table(configurations=tuple(found.values()), left_out=left_out)
 
 
+class Source(Protocol):
+    """Where configurations come from."""
+
+    def next_configuration(self) -> Configuration | None:
+        """Return the next configuration, or None where there is none now."""
+        ...
+
+    def observe(self, configuration: Configuration, score: float | None) -> None:
+        """Hear the mean score of a configuration, or None where it failed."""
+        ...
+
+    def observe_stop(self, configuration: Configuration, score: float, *, epoch: int) -> None:
+        """Hear the mean score at which a configuration was given up."""
+        ...
+
+    @property
+    def waits(self) -> bool:
+        """Whether there will be another configuration once those that run have ended."""
+        ...
+
+
 class ConfigurationSource:
     """Hands out the configurations of an experiment, each model's next point in turn."""
 
@@ -212,6 +234,17 @@ class ConfigurationSource:
         if not configuration.row:
             self._samplers[configuration.model].observe(configuration.index, score)
 
+    def observe_stop(self, configuration: Configuration, score: float, *, epoch: int) -> None:
+        """Tell the sampler the mean score at which a configuration was given up."""
+        if not configuration.row:
+            sampler = self._samplers[configuration.model]
+            sampler.observe_stop(configuration.index, score, epoch=epoch)
+
+    @property
+    def waits(self) -> bool:
+        """Whether there will be another configuration once those that run have ended."""
+        return False
+
     def _point(self, index: int, *, model: str) -> Point:
         sampler = self._samplers[model]
         known = self._known.get((model, index))
@@ -219,56 +252,3 @@ class ConfigurationSource:
             return sampler.propose(index)
         sampler.recall(index, known)
         return known
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How much an experiment is, before it runs."""
-
-    configurations: int
-    folds: tuple[int, ...]
-    resources_per_trial: dict[str, float]
-    rows: Mapping[str, str] = field(default_factory=dict)
-    """Row -> its config_id, of those that run."""
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    """Row -> why it does not run."""
-
-    @property
-    def trials(self) -> int:
-        """Configurations times folds."""
-        return self.configurations * len(self.folds)
-
-    def require_some(self, experiment: str) -> None:
-        """Refuse a table of which no row can run.
-
-        Raises:
-            ConfigError: With the first row's reason.
-        """
-        if not self.configurations:
-            row, reason = next(iter(self.left_out.items()))
-            raise ConfigError(f"no row of {experiment} can run; {row}", reason)
-
-
-def plan_of(experiment: Experiment, *, root: Store) -> Plan:
-    """Return the size of an experiment; drawing its configurations checks each one's settings.
-
-    Raises:
-        ConfigError: A configuration is not valid.
-    """
-    source = ConfigurationSource(experiment, root=root)
-    configurations = []
-    while (one := source.next_configuration()) is not None:
-        configurations.append(one)
-    resources = experiment.resources
-    left_out = table_of(experiment, root=root).left_out
-    return Plan(
-        configurations=len(configurations),
-        folds=experiment.folds,
-        resources_per_trial={
-            "ranks": resources.ranks,
-            "cpus": resources.ranks * resources.cpus_per_rank,
-            "gpus": resources.ranks * resources.gpus_per_rank,
-        },
-        rows={one.row: one.config_id for one in configurations if one.row},
-        left_out=left_out,
-    )

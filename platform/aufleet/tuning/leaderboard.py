@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from aufleet.storage import Store
-from aufleet.tuning.ledger import Ledger, TestRecord, TrialRecord
+from aufleet.tuning.ledger import Ledger
+from aufleet.tuning.records import StopRecord, TestRecord, TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +63,8 @@ class Row:
         config_id: Names the configuration.
         hyperparameters: The searched settings, or those of the table's row.
         row: Its name in a table; empty in a search.
-        status: "finished", "incomplete", or "failed".
-        reason: Why it failed.
+        status: "finished", "incomplete", "stopped" (given up early), or "failed".
+        reason: Why it failed or was given up.
         validation: Scores on the validation subjects, over the folds that ended; None for none.
         test: Scores on the test parts; None where it was not scored.
     """
@@ -107,6 +108,8 @@ class Leaderboard:
 
     experiment: str
     rows: Sequence[Row]
+    ended_early: str = ""
+    """Which limit ended the search before its end; a larger one continues it."""
 
     @property
     def winner(self) -> Row | None:
@@ -139,6 +142,7 @@ def read_leaderboard(store: Store) -> Leaderboard:
     return rank(
         ledger.trials(),
         tests=ledger.tests(),
+        stops=ledger.stops(),
         experiment=description["name"],
         folds=description["folds"],
     )
@@ -148,6 +152,7 @@ def rank(
     trials: Iterable[TrialRecord],
     *,
     tests: Iterable[TestRecord] = (),
+    stops: Iterable[StopRecord] = (),
     experiment: str,
     folds: Sequence[int],
 ) -> Leaderboard:
@@ -162,8 +167,17 @@ def rank(
     scored: dict[str, list[TestRecord]] = {}
     for test in tests:
         scored.setdefault(test.config_id, []).append(test)
+    reasons = {one.config_id: one.reason for one in stops}
     rows = [
-        (_row(list(one.values()), tests=scored.get(config_id, []), folds=folds), one)
+        (
+            _row(
+                list(one.values()),
+                tests=scored.get(config_id, []),
+                folds=folds,
+                stopped=reasons.get(config_id, ""),
+            ),
+            one,
+        )
         for config_id, one in attempts.items()
     ]
     rows.sort(key=lambda pair: _order(pair[0], pair[1].values()))
@@ -171,18 +185,23 @@ def rank(
 
 
 def _row(
-    records: Sequence[TrialRecord], *, tests: Sequence[TestRecord], folds: Sequence[int]
+    records: Sequence[TrialRecord],
+    *,
+    tests: Sequence[TestRecord],
+    folds: Sequence[int],
+    stopped: str,
 ) -> Row:
     finished = [one for one in records if one.status == "finished"]
     failed = [one for one in records if one.status == "failed"]
     whole = {one.fold for one in finished} >= set(folds)
+    status = "failed" if failed else "finished" if whole else "stopped" if stopped else "incomplete"
     return Row(
         model=records[0].model,
         config_id=records[0].config_id,
         hyperparameters=records[0].point,
         row=records[0].row,
-        status="failed" if failed else "finished" if whole else "incomplete",
-        reason=failed[0].reason if failed else "",
+        status=status,
+        reason=failed[0].reason if failed else stopped if status == "stopped" else "",
         validation=_scores(finished),
         test=_scores(tests),
     )

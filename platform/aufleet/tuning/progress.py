@@ -1,6 +1,5 @@
 """The live view of a search: a bar per running trial, what is done, the best so far, time left."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
@@ -10,11 +9,16 @@ from aufleet.training.config import TrialConfig
 from aufleet.training.results import EpochReport
 from aufleet.tuning.events import SearchListener
 from aufleet.tuning.grid import id_of
-from aufleet.tuning.ledger import TestRecord, TrialRecord
+from aufleet.tuning.records import StopRecord, TestRecord, TrialRecord
+from aufleet.tuning.tally import Tally
 
 
 def show_progress(
-    console: Console, *, quiet: bool = False, rows: Mapping[str, str] | None = None
+    console: Console,
+    *,
+    quiet: bool = False,
+    rows: Mapping[str, str] | None = None,
+    gpus_per_rank: float = 0.0,
 ) -> SearchListener:
     """Return a live view where the console is a terminal, else one that writes plain lines.
 
@@ -22,10 +26,11 @@ def show_progress(
         console: Where it is shown.
         quiet: Show nothing.
         rows: Row of a table -> config_id; trials are shown under these names.
+        gpus_per_rank: What a rank of a trial holds.
     """
     names = _Names(rows or {})
     if console.is_terminal and not quiet:
-        return LiveProgress(console, names=names)
+        return LiveProgress(console, names=names, gpus_per_rank=gpus_per_rank)
     return LineProgress((lambda line: None) if quiet else console.print, names=names)
 
 
@@ -40,75 +45,25 @@ class _Names:
         return f"{row} fold {trial.fold}" if row else id_of(trial)
 
 
-class _Tally:
-    """Counts what both views show."""
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now, self._started = now, now()
-        self.num_trials = self.num_before = self.num_ended = 0
-        self._scores: dict[str, list[float]] = {}
-
-    def start(self, num_trials: int, *, ended: Sequence[TrialRecord]) -> None:
-        over = {one.trial_id: one for one in ended if one.status != "crashed"}
-        self.num_trials, self.num_before, self._started = num_trials, len(over), self._now()
-        for one in over.values():
-            self._note(one)
-
-    def end(self, record: TrialRecord) -> None:
-        if record.status != "crashed":
-            self.num_ended += 1
-            self._note(record)
-
-    @property
-    def done(self) -> int:
-        """Trials that are over, in this run or an earlier one."""
-        return self.num_before + self.num_ended
-
-    @property
-    def best(self) -> str:
-        """The best mean so far of the folds that are known."""
-        if not self._scores:
-            return "none yet"
-        name, scores = max(self._scores.items(), key=lambda item: sum(item[1]) / len(item[1]))
-        plural = "fold" if len(scores) == 1 else "folds"
-        return f"F1 {sum(scores) / len(scores):.3f} {name} ({len(scores)} {plural})"
-
-    @property
-    def left(self) -> str:
-        """The time left, if the other trials go as those of this run went."""
-        if not self.num_ended:
-            return "?"
-        per_trial = (self._now() - self._started) / self.num_ended
-        seconds = round(per_trial * max(0, self.num_trials - self.done))
-        return f"{seconds // 60}:{seconds % 60:02d}"
-
-    @property
-    def line(self) -> str:
-        """Everything in one line."""
-        return f"{self.done}/{self.num_trials} trials, best {self.best}, left {self.left}"
-
-    def _note(self, record: TrialRecord) -> None:
-        if record.score is not None:
-            name = record.row or f"{record.model} {record.config_id}"
-            self._scores.setdefault(name, []).append(record.score)
-
-
 class LineProgress:
     """Writes a line when a trial ends, for logs and pipes."""
 
     def __init__(self, write: Callable[[str], None], *, names: _Names | None = None) -> None:
         """Write through a function."""
-        self._write, self._tally = write, _Tally()
+        self._write, self._tally = write, Tally()
         self._names = names or _Names({})
 
-    def search_started(self, *, num_trials: int, ended: Sequence[TrialRecord]) -> None:
+    def search_started(
+        self, *, num_trials: int, ended: Sequence[TrialRecord], num_folds: int = 1
+    ) -> None:
         """Say how much there is to do."""
-        self._tally.start(num_trials, ended=ended)
+        self._tally.start(num_trials, ended=ended, num_folds=num_folds)
         before = f", {self._tally.num_before} ended before" if self._tally.num_before else ""
         self._write(f"{num_trials} trials{before}")
 
     def trial_started(self, trial: TrialConfig) -> None:
         """Say which trial runs."""
+        self._tally.begin(id_of(trial))
         self._write(f"{self._names.of_trial(trial)} started")
 
     def epoch_ended(self, trial: TrialConfig, report: EpochReport) -> None:
@@ -119,6 +74,11 @@ class LineProgress:
         self._tally.end(record)
         name = self._names.of_trial(trial)
         self._write(f"{name} {_ending(record)}; {self._tally.line}")
+
+    def configuration_stopped(self, record: StopRecord) -> None:
+        """Say why a configuration was given up."""
+        self._tally.stop(record)
+        self._write(f"{record.model} {record.config_id} {record.reason}")
 
     def test_started(self, *, num_folds: int) -> None:
         """Say that the winner is scored."""
@@ -136,10 +96,19 @@ class LineProgress:
 class LiveProgress:
     """Bars that move, for terminals."""
 
-    def __init__(self, console: Console, *, names: _Names | None = None) -> None:
-        """Draw on a console."""
+    def __init__(
+        self, console: Console, *, names: _Names | None = None, gpus_per_rank: float = 0.0
+    ) -> None:
+        """Draw on a console.
+
+        Args:
+            console: The terminal.
+            names: What trials are called.
+            gpus_per_rank: What a rank of a trial holds.
+        """
+        self._gpus_per_rank = gpus_per_rank
         self._names = names or _Names({})
-        self._tally = _Tally()
+        self._tally = Tally()
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -153,17 +122,21 @@ class LiveProgress:
         self._total: TaskID | None = None
         self._tests: TaskID | None = None
 
-    def search_started(self, *, num_trials: int, ended: Sequence[TrialRecord]) -> None:
+    def search_started(
+        self, *, num_trials: int, ended: Sequence[TrialRecord], num_folds: int = 1
+    ) -> None:
         """Draw the first bar."""
-        self._tally.start(num_trials, ended=ended)
+        self._tally.start(num_trials, ended=ended, num_folds=num_folds)
         self._total = self._bars.add_task("[bold]trials", total=num_trials, note="")
         self._draw_total()
         self._bars.start()
 
     def trial_started(self, trial: TrialConfig) -> None:
         """Add a bar."""
+        self._tally.begin(id_of(trial), gpus=trial.ranks * self._gpus_per_rank)
         name = self._names.of_trial(trial)
         self._running[id_of(trial)] = self._bars.add_task(name, total=trial.epochs, note="starting")
+        self._draw_total()
 
     def epoch_ended(self, trial: TrialConfig, report: EpochReport) -> None:
         """Move a bar."""
@@ -177,6 +150,12 @@ class LiveProgress:
             self._bars.remove_task(bar)
         self._tally.end(record)
         self._bars.console.print(f"  {self._names.of_trial(trial)} {_ending(record)}")
+        self._draw_total()
+
+    def configuration_stopped(self, record: StopRecord) -> None:
+        """Write why a configuration was given up."""
+        self._tally.stop(record)
+        self._bars.console.print(f"  {record.model} {record.config_id} {record.reason}")
         self._draw_total()
 
     def test_started(self, *, num_folds: int) -> None:
@@ -195,12 +174,15 @@ class LiveProgress:
 
     def _draw_total(self) -> None:
         if self._total is not None:
-            note = f"best {self._tally.best}, left {self._tally.left}"
+            best = f"best {self._tally.best}, left {self._tally.left}"
+            note = f"{best}\n[dim]{self._tally.counts}[/]"
             self._bars.update(self._total, completed=self._tally.done, note=note)
 
 
 def _ending(record: TrialRecord) -> str:
     if record.score is not None:
         return f"F1 {record.score:.3f} at epoch {record.best_epoch} in {record.seconds:.0f} s"
+    if record.status == "stopped":
+        return f"stopped after epoch {record.curve[-1].epoch if record.curve else 0}"
     again = "; it will be tried again" if record.status == "crashed" else ""
     return f"{record.status}: {record.reason}{again}"

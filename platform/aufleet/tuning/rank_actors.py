@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
+from ray.exceptions import RayError, RayTaskError
 from ray.util import get_current_placement_group
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from aufleet.errors import TrainingError
+from aufleet.errors import AufleetError, TrainingError
 from aufleet.storage import Store
 from aufleet.training.config import TrialConfig
 from aufleet.training.ranks import Ranks, join_ranks, listen
@@ -60,6 +61,18 @@ class RankActors:
         """Raise what a rank raised; its siblings would wait for it until their time-out."""
         done, _ = ray.wait(self._running, num_returns=len(self._running), timeout=0)
         ray.get(done)
+
+    def raise_reason(self, *, timeout_s: float = 5.0) -> None:
+        """Raise the error of our own tree that a rank ended with, if one did within a time."""
+        done, _ = ray.wait(self._running, num_returns=len(self._running), timeout=timeout_s)
+        for one in done:
+            try:
+                ray.get(one)
+            except RayTaskError as error:
+                if isinstance(error.cause, AufleetError):
+                    raise error.cause from None
+            except RayError:
+                continue
 
     def wait(self) -> None:
         """Wait until every rank has ended the trial."""

@@ -38,6 +38,10 @@ class Sampler(Protocol):
         """Hear the mean score of a point, or None where its configuration failed."""
         ...
 
+    def observe_stop(self, index: int, score: float, *, epoch: int) -> None:
+        """Hear the mean score at which a point's configuration was given up."""
+        ...
+
 
 def sampler_for(experiment: Experiment) -> Sampler:
     """Return a new sampler as the experiment wants it."""
@@ -94,6 +98,9 @@ class FixedPoints:
     def observe(self, index: int, score: float | None) -> None:
         """Do nothing."""
 
+    def observe_stop(self, index: int, score: float, *, epoch: int) -> None:
+        """Do nothing."""
+
 
 class OptunaPoints:
     """Points of Optuna's TPE, by ask and tell."""
@@ -144,6 +151,13 @@ class OptunaPoints:
             self._study.tell(self._trials[index], state=TrialState.FAIL)
         else:
             self._study.tell(self._trials[index], score)
+
+    def observe_stop(self, index: int, score: float, *, epoch: int) -> None:
+        """Tell a point as pruned: TPE ranks it below those that ended, by epoch and score."""
+        from optuna.trial import TrialState
+
+        self._trials[index].report(score, step=epoch)
+        self._study.tell(self._trials[index], state=TrialState.PRUNED)
 
 
 def _distribution(one: Range) -> "BaseDistribution":

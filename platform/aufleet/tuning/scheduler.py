@@ -1,10 +1,13 @@
 """Tune's scheduler, as thin as it can be: stop a fold whose configuration was given up.
 
-A fold is stopped at its own next report. Stopping siblings through Tune's controller hangs: it
-neither unstages a pending trial nor lowers its count of cached actors.
+A fold is stopped at its own next report, and its first report comes before it trains: one that was
+condemned while it waited for resources never starts. Stopping siblings through Tune's controller
+hangs: it neither unstages a pending trial nor lowers its count of cached actors.
 """
 
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,35 +16,56 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from aufleet.errors import AufleetError
+from aufleet.errors import AufleetError, StoreUnavailableError
 from aufleet.tuning.searcher import FoldSearcher
+from aufleet.tuning.trainable import BEGUN, REPORT, REPORTS
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
 
+FOLLOW_EVERY_S = 10.0
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class FoldScheduler(FIFOScheduler):
     """First in, first out; the searcher decides what comes in."""
 
-    def __init__(self, searcher: FoldSearcher) -> None:
-        """Ask this searcher which configurations live."""
+    def __init__(
+        self, searcher: FoldSearcher, *, num_pending: Callable[[], int] = lambda: 1
+    ) -> None:
+        """Decide as the search does.
+
+        Args:
+            searcher: Knows which configurations live.
+            num_pending: How many trials may wait for resources; asked now and then.
+        """
         super().__init__()
-        self._searcher = searcher
+        self._searcher, self._num_pending = searcher, num_pending
+        self._asked = time.monotonic()
 
     def on_trial_result(
         self, tune_controller: "TuneController", trial: Trial, result: dict[str, Any]
     ) -> str:
         """Return STOP for a fold of a configuration that was given up."""
-        if self._searcher.is_condemned(trial.trial_id):
-            return TrialScheduler.STOP
-        return TrialScheduler.CONTINUE
+        self._follow_cluster(tune_controller)
+        if BEGUN in result:
+            stops = self._searcher.begin(trial.trial_id)
+        elif REPORT in result:
+            stops = self._searcher.report(trial.trial_id, REPORTS.validate_json(result[REPORT]))
+        else:
+            stops = False
+        return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
 
     def on_trial_error(self, tune_controller: "TuneController", trial: Trial) -> None:
         """Tell the searcher the reason, which Tune keeps to itself; called just before it."""
         reason, final = explain(_error_of(trial))
         self._searcher.note_error(trial.trial_id, reason=reason, final=final)
+
+    def _follow_cluster(self, tune_controller: "TuneController") -> None:
+        """Let as many trials wait as the cluster can hold: it may have grown."""
+        if time.monotonic() - self._asked > FOLLOW_EVERY_S:
+            self._asked = time.monotonic()
+            tune_controller.update_max_pending_trials(self._num_pending())
 
 
 def _error_of(trial: Trial) -> Exception | None:
@@ -55,14 +79,14 @@ def _error_of(trial: Trial) -> Exception | None:
 def explain(error: Exception | None) -> tuple[str, bool]:
     """Return one sentence, and whether another attempt would end the same way.
 
-    Errors of our own tree are decided by settings and data; a dead process or anything else may
-    go well the next time.
+    Errors of our own tree are decided by settings and data; a dead process, a store that was away
+    or anything else may go well the next time.
     """
     cause = error.cause if isinstance(error, RayTaskError) else error
     if cause is None:
         return "the process ended without a word", False
     if isinstance(cause, AufleetError):
-        return str(cause), True
+        return str(cause), not isinstance(cause, StoreUnavailableError)
     lines = [line for line in _COLOURS.sub("", str(cause)).splitlines() if line.strip()]
     # What an actor raised while it was made is told by the last line, a death by the first.
     told = lines[-1 if isinstance(cause, ActorDiedError) and "creation" in lines[0] else 0 :]

@@ -5,6 +5,8 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
@@ -14,12 +16,16 @@ from ray.tune.experiment import Trial
 from aufleet.errors import TrainingError
 from aufleet.storage import Store
 from aufleet.training.config import TrialConfig
+from aufleet.tuning.campaign import Campaign, Limits
 from aufleet.tuning.events import Listeners, SearchListener
 from aufleet.tuning.experiment import Experiment
 from aufleet.tuning.final_scores import FinalScores
-from aufleet.tuning.grid import ConfigurationSource, plan_of
+from aufleet.tuning.judge import Judge, Rules
 from aufleet.tuning.leaderboard import Leaderboard, read_leaderboard
+from aufleet.tuning.lease import hold
 from aufleet.tuning.ledger import Ledger
+from aufleet.tuning.meter import Meter
+from aufleet.tuning.plan import plan_of, source_of
 from aufleet.tuning.scheduler import FoldScheduler
 from aufleet.tuning.searcher import CHECKPOINT, TRIAL, FoldSearcher
 from aufleet.tuning.trainable import REPORT, REPORTS, RunTrial, ScoreTest, TrialTrainable
@@ -34,6 +40,8 @@ _TUNE_SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
 _MAX_PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
+_MOST_PENDING = 1000
+"""A cluster may be without a limit; a queue may not."""
 
 
 def run_search(
@@ -59,38 +67,72 @@ def run_search(
         retry_failed: Try again what failed for good in an earlier run.
 
     Raises:
-        ConfigError: A setting is wrong, or an experiment of this name has others.
+        ConfigError: A setting is wrong, an experiment of this name has others, or another driver
+            runs it.
+        LeaseLostError: Another driver has taken over.
         TrainingError: Every configuration failed.
     """
     store = root.child(f"experiments/{experiment.name}")
     plan = plan_of(experiment, root=root)
     plan.require_some(experiment.name)
-    ledger = Ledger(store)
-    ledger.open_experiment(experiment)
-    listener = Listeners(listeners)
-    listener.search_started(num_trials=plan.trials, ended=ledger.trials())
+    Ledger(store).open_experiment(experiment)
+    lease = hold(store)
     try:
-        source = ConfigurationSource(experiment, root=root, known=ledger.configurations())
-        final_scores = FinalScores(
-            ledger, folds=experiment.folds, listener=listener, of_all=bool(experiment.rows)
+        ledger = Ledger(store, lease=lease)
+        ledger.seal()
+        meter = Meter(experiment.budget, usage=lease.usage)
+        listener = Listeners(listeners)
+        listener.search_started(
+            num_trials=plan.trials, ended=ledger.trials(), num_folds=len(plan.folds)
         )
-        searcher = FoldSearcher(
-            source,
-            ledger=ledger,
-            final_scores=final_scores,
-            listener=listener,
-            retry_failed=retry_failed,
-        )
-        trainable = tune.with_parameters(
-            TrialTrainable, experiment_store=store, run_trial=run_trial, score_test=score_test
-        )
-        _run_tune(trainable, searcher=searcher, experiment=experiment, listener=listener)
+        try:
+            campaign = Campaign(
+                source_of(experiment, root=root, known=ledger.configurations()),
+                ledger=ledger,
+                listener=listener,
+                limits=limits_of(experiment, meter=meter, retry_failed=retry_failed),
+            )
+            final_scores = FinalScores(
+                ledger, folds=experiment.folds, listener=listener, of_all=bool(experiment.rows)
+            )
+            searcher = FoldSearcher(campaign, final_scores=final_scores)
+            trainable = tune.with_parameters(
+                TrialTrainable, experiment_store=store, run_trial=run_trial, score_test=score_test
+            )
+            _run_tune(trainable, searcher=searcher, experiment=experiment, listener=listener)
+        finally:
+            listener.search_ended()
+            meter.update()
+        leaderboard = replace(read_leaderboard(store), ended_early=campaign.budget_spent)
+        _check_ends(leaderboard, final_scores=final_scores)
+        store.write("report/leaderboard.json", leaderboard.to_json().encode())
+        return leaderboard
     finally:
-        listener.search_ended()
-    leaderboard = read_leaderboard(store)
-    _check_ends(leaderboard, final_scores=final_scores)
-    store.write("report/leaderboard.json", leaderboard.to_json().encode())
-    return leaderboard
+        lease.release()
+
+
+def limits_of(experiment: Experiment, *, meter: Meter, retry_failed: bool = False) -> Limits:
+    """Return what ends configurations and the search, as an experiment has it."""
+    settings, resources = experiment.early_stopping, experiment.resources
+    given = {
+        "grace": settings.grace_epochs or 2,
+        "reduction": settings.reduction,
+        "caution": settings.caution,
+    }
+    rules = Rules(
+        kind="none" if settings.kind == "pbt" else settings.kind,
+        num_folds=len(experiment.folds),
+        min_compared=3 if settings.kind == "median" else 1,
+        **{key: value for key, value in given.items() if value is not None},
+    )
+    return Limits(
+        judge=Judge(rules=rules),
+        meter=meter,
+        across_models=bool(settings.across_models),
+        retry_failed=retry_failed,
+        cpus_per_rank=resources.cpus_per_rank,
+        gpus_per_rank=resources.gpus_per_rank,
+    )
 
 
 def _run_tune(
@@ -100,14 +142,15 @@ def _run_tune(
     experiment: Experiment,
     listener: SearchListener,
 ) -> None:
-    settings = {**_TUNE_SETTINGS, _MAX_PENDING: str(_num_fitting(experiment))}
+    num_pending = partial(num_fitting, experiment)
+    settings = {**_TUNE_SETTINGS, _MAX_PENDING: str(num_pending())}
     with _quiet_tune(settings), tempfile.TemporaryDirectory(prefix="aufleet-tune-") as folder:
         tune.run(
             tune.with_resources(trainable, lambda config: _bundles(config, experiment=experiment)),
             name=experiment.name,
             storage_path=folder,
             search_alg=searcher,
-            scheduler=FoldScheduler(searcher),
+            scheduler=FoldScheduler(searcher, num_pending=num_pending),
             num_samples=-1,  # the searcher knows the end
             callbacks=[_Relay(listener, check=searcher.check)],
             reuse_actors=True,
@@ -132,18 +175,33 @@ def _num_ranks(config: dict[str, Any]) -> int:
     return 1 if CHECKPOINT in config else config[TRIAL]["ranks"]
 
 
-def _num_fitting(experiment: Experiment) -> int:
-    """Return how many trials the cluster holds at once: as many may wait for their resources.
+def num_fitting(experiment: Experiment) -> int:
+    """Return how many trials the cluster can hold at its largest: as many may wait for resources.
 
     With Tune's own default of one, actors start one after the other, and an autoscaler sees a
     single waiting trial.
     """
-    resources, cluster = experiment.resources, ray.cluster_resources()
+    resources, cluster = experiment.resources, _largest_cluster()
     needs = {"CPU": resources.cpus_per_rank, "GPU": resources.gpus_per_rank}
-    fits = [
-        int(cluster.get(kind, 0) / (need * resources.ranks)) for kind, need in needs.items() if need
-    ]
-    return max(1, min(fits))
+    # By the smallest trial: models may have different numbers of ranks.
+    ranks = [one.get("ranks", resources.ranks) for one in (experiment.per_model or {}).values()]
+    ranks += [resources.ranks] if len(ranks) < len(experiment.models) else []
+    searched = experiment.search.get("ranks")
+    ranks = list(searched.choice or ranks) if searched else ranks
+    fits = [int(cluster.get(kind, 0) / (need * min(ranks))) for kind, need in needs.items() if need]
+    return max(1, min([*fits, _MOST_PENDING]))
+
+
+def _largest_cluster() -> Mapping[str, float]:
+    """Return what the cluster has, or may have once its autoscaler has answered."""
+    from ray._private.state import state
+
+    now = ray.cluster_resources()
+    try:
+        most = state.get_max_resources_from_cluster_config() or {}
+    except Exception:
+        most = {}  # this Ray has no such word; then what is there counts
+    return {kind: max(now.get(kind, 0), most.get(kind, 0)) for kind in {*now, *most}}
 
 
 class _Relay(tune.Callback):
@@ -180,7 +238,7 @@ def _config_of(trial: Trial) -> TrialConfig:
 
 def _check_ends(leaderboard: Leaderboard, *, final_scores: FinalScores) -> None:
     """Raise where nothing, or not everything, came out."""
-    if leaderboard.winner is None:
+    if leaderboard.winner is None and not leaderboard.ended_early:
         reasons = [row.reason for row in leaderboard.rows if row.reason]
         raise TrainingError("every configuration failed", reasons[0] if reasons else "")
     if final_scores.errors:

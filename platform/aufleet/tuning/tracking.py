@@ -16,7 +16,7 @@ from aufleet.storage.home import state_dir
 from aufleet.training.config import TrialConfig
 from aufleet.training.results import EpochReport
 from aufleet.tuning.grid import id_of
-from aufleet.tuning.ledger import TestRecord, TrialRecord, trial_id
+from aufleet.tuning.records import StopRecord, TestRecord, TrialRecord, trial_id
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -55,7 +55,9 @@ class MlflowTracker:
         # Opening MLflow takes seconds, in which trials can start already.
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
 
-    def search_started(self, *, num_trials: int, ended: Sequence[TrialRecord]) -> None:
+    def search_started(
+        self, *, num_trials: int, ended: Sequence[TrialRecord], num_folds: int = 1
+    ) -> None:
         """Open MLflow, and find the runs of earlier calls."""
         self._try(self._open)
 
@@ -77,6 +79,10 @@ class MlflowTracker:
     def trial_ended(self, trial: TrialConfig, record: TrialRecord) -> None:
         """Close the run of a trial."""
         self._try(self._close, record)
+
+    def configuration_stopped(self, record: StopRecord) -> None:
+        """Close the run of a configuration, with the reason."""
+        self._try(self._close_stopped, record)
 
     def test_started(self, *, num_folds: int) -> None:
         """Write nothing: the scores follow."""
@@ -146,7 +152,13 @@ class MlflowTracker:
             self._client.set_terminated(run_id, "FINISHED")
         else:
             self._client.set_tag(run_id, "aufleet.reason", record.reason)
-            self._client.set_terminated(run_id, "FAILED")
+            ended = "KILLED" if record.status in ("stopped", "paused") else "FAILED"
+            self._client.set_terminated(run_id, ended)
+
+    def _close_stopped(self, record: StopRecord) -> None:
+        assert self._client
+        run_id = self._runs[f"{record.model}/{record.config_id}"]
+        self._client.set_tag(run_id, "aufleet.reason", record.reason)
 
     def _close_configurations(self) -> None:
         assert self._client

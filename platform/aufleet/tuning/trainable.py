@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from ray import tune
 from ray.tune.result import DONE
 
-from aufleet.errors import AlreadyExistsError
+from aufleet.errors import AlreadyExistsError, AufleetError
 from aufleet.storage import Store
 from aufleet.training.config import TrialConfig
 from aufleet.training.ranks import Ranks
@@ -28,6 +28,8 @@ from aufleet.tuning.stepping import Ended, Stepped
 REPORT = "report"
 """The key of a report to Tune that holds the `EpochReport` as JSON."""
 REPORTS = TypeAdapter(EpochReport)
+BEGUN = "begun"
+"""The key of the first report to Tune, before anything is trained."""
 RunTrial = Callable[..., TrialResult]
 """`aufleet.training.run_trial`, or a test's own function of the same signature."""
 ScoreTest = Callable[..., TestScore]
@@ -65,7 +67,10 @@ class TrialTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Run one epoch, or score the whole test part."""
+        """Say that the trial has its place, then run one epoch, or score the whole test part."""
+        if self._is_new:
+            self._is_new = False
+            return {"score": 0.0, BEGUN: True}
         answer = self._steps.next(check=self._check_ranks)
         if not isinstance(answer, Ended):
             return {"score": answer.score, REPORT: REPORTS.dump_json(answer).decode()}
@@ -85,6 +90,7 @@ class TrialTrainable(tune.Trainable):
     def _prepare(self, config: dict[str, Any]) -> None:
         self._trial = TrialConfig.from_settings(config[TRIAL])
         self._trial_store = self._store.child(f"trials/{id_of(self._trial)}")
+        self._is_new = True
         checkpoint = config.get(CHECKPOINT)
         function = partial(self._score, checkpoint) if checkpoint else self._run_ranks
         self._steps: Stepped[EpochReport, TrialResult | TestScore] = Stepped(
@@ -109,7 +115,14 @@ class TrialTrainable(tune.Trainable):
         if self._ranks is None:
             self._ranks = RankActors(size=self._trial.ranks)
         own: Ranks = self._ranks.start(self._trial, store=store, run_trial=self._run_trial)
-        result = self._run_trial(self._trial, store=store, report=report, ranks=own)
+        try:
+            result = self._run_trial(self._trial, store=store, report=report, ranks=own)
+        except AufleetError:
+            raise
+        except Exception:
+            # A rank that is gone breaks the others' calls: what it said counts for more.
+            self._ranks.raise_reason()
+            raise
         self._ranks.wait()
         return result
 

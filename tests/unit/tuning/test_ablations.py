@@ -8,7 +8,8 @@ import torch
 import aufleet.tuning
 from aufleet.domain.action_units import BP4D_UNITS, DISFA_UNITS
 from aufleet.tuning.experiment import Experiment, read_experiment
-from aufleet.tuning.grid import configuration_of, plan_of
+from aufleet.tuning.grid import configuration_of
+from aufleet.tuning.plan import plan_of
 from aufleet_models import build_model
 
 FOLDER = Path(aufleet.tuning.__file__).parent / "experiments" / "ablations"

@@ -4,8 +4,9 @@ import pytest
 
 from aufleet.errors import ConfigError
 from aufleet.tuning.experiment import parse_experiment
-from aufleet.tuning.grid import ConfigurationSource, plan_of
+from aufleet.tuning.grid import ConfigurationSource
 from aufleet.tuning.ledger import ConfigurationRecord
+from aufleet.tuning.plan import plan_of
 
 FAMILIES = """
 name: families

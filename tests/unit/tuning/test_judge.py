@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from aufleet.tuning.judge import ENDED, Judge, Member, Rules
 from aufleet.tuning.rung_table import RungTable
 
-settings.register_profile("few", max_examples=40, deadline=None, derandomize=True)
-settings.load_profile("few")
+FEW = settings(max_examples=40, deadline=None, derandomize=True)
 
 FOLDS = (1, 2, 3)
 # Sixteenths: sums and means over three folds compare exactly enough to be told apart.
@@ -37,6 +36,7 @@ def judge_of(kind="asha", **settings) -> Judge:
     return Judge(rules=Rules(kind=kind, num_folds=3, **settings))
 
 
+@FEW
 @given(ARRIVALS)
 def test_a_standing_is_that_of_all_pairs_on_the_folds_that_both_have(arrivals):
     table = table_of(arrivals, caution=1.0)
@@ -55,6 +55,7 @@ def test_a_standing_is_that_of_all_pairs_on_the_folds_that_both_have(arrivals):
         assert (standing.compared, standing.better) == (compared, better)
 
 
+@FEW
 @given(ARRIVALS, st.randoms(use_true_random=False))
 def test_a_table_says_the_same_whatever_came_first_and_however_often(arrivals, rng):
     shuffled = [*arrivals, *arrivals]
@@ -64,6 +65,7 @@ def test_a_table_says_the_same_whatever_came_first_and_however_often(arrivals, r
         assert first.standing(name) == second.standing(name)
 
 
+@FEW
 @given(ARRIVALS, st.sampled_from(FOLDS), st.sampled_from((-0.5, 0.25)))
 def test_a_fold_that_is_harder_for_everybody_favours_nobody(arrivals, hard, by):
     moved = [(name, fold, score + by * (fold == hard)) for name, fold, score in arrivals]
@@ -75,6 +77,7 @@ def test_a_fold_that_is_harder_for_everybody_favours_nobody(arrivals, hard, by):
         assert (before.compared, before.better) == (after.compared, after.better)
 
 
+@FEW
 @given(ARRIVALS)
 def test_a_known_score_stands(arrivals):
     table = table_of(arrivals)
@@ -83,6 +86,7 @@ def test_a_known_score_stands(arrivals):
         assert table.scores_of(name)[fold] == score
 
 
+@FEW
 @given(st.lists(st.lists(SCORES, min_size=3, max_size=3), min_size=1, max_size=12))
 def test_the_best_mean_of_all_folds_is_never_given_up_at_a_rung(rows):
     judge = judge_of(grace=1, forgiving_from=9)
@@ -93,6 +97,7 @@ def test_the_best_mean_of_all_folds_is_never_given_up_at_a_rung(rows):
     assert judge.verdict(member(str(best))) is None
 
 
+@FEW
 @given(ARRIVALS, ARRIVALS)
 def test_brackets_know_nothing_of_each_other(mine, theirs):
     alone, both = judge_of(grace=1), judge_of(grace=1)

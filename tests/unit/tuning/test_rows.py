@@ -6,8 +6,9 @@ import yaml
 from aufleet.errors import ConfigError
 from aufleet.tuning.experiment import parse_experiment
 from aufleet.tuning.final_scores import FinalScores
-from aufleet.tuning.grid import ConfigurationSource, plan_of, table_of
+from aufleet.tuning.grid import ConfigurationSource, table_of
 from aufleet.tuning.ledger import ConfigurationRecord, Ledger
+from aufleet.tuning.plan import plan_of
 
 from .conftest import record_of
 

@@ -3,7 +3,7 @@
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 
-from aufleet.errors import NonFiniteLossError
+from aufleet.errors import NonFiniteLossError, StoreUnavailableError
 from aufleet.tuning.scheduler import explain
 
 
@@ -22,6 +22,7 @@ def test_our_own_errors_are_final_and_keep_their_sentence():
         (raised_in_a_task(RuntimeError("no memory\nmore")), "RuntimeError: no memory"),
         (raised_in_a_task(ValueError()), "ValueError: no reason given"),
         (ActorDiedError(), "ActorDiedError: The actor died unexpectedly before finishing this"),
+        (raised_in_a_task(StoreUnavailableError("no answer", "wait")), "no answer: wait"),
         (None, "the process ended without a word"),
     ],
 )

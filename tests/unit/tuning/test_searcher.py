@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from aufleet.training.results import TestScore
+from aufleet.tuning.campaign import Campaign, Limits
 from aufleet.tuning.experiment import parse_experiment
 from aufleet.tuning.final_scores import FinalScores
 from aufleet.tuning.grid import ConfigurationSource
@@ -31,9 +32,8 @@ class Driver:
         source = ConfigurationSource(experiment, root=root, known=self.ledger.configurations())
         scores = FinalScores(self.ledger, folds=experiment.folds, listener=heard)
         self.scores = scores
-        self.searcher = FoldSearcher(
-            source, ledger=self.ledger, final_scores=scores, listener=heard, **settings
-        )
+        campaign = Campaign(source, ledger=self.ledger, listener=heard, limits=Limits(**settings))
+        self.searcher = FoldSearcher(campaign, final_scores=scores)
         self._ids = (f"tune-{number}" for number in itertools.count())
         self.names: dict[str, tuple[float, int]] = {}
 
@@ -127,7 +127,7 @@ def test_a_fold_that_crashes_twice_fails_its_configuration(driver):
     sibling = driver.ask(), driver.ask()
     assert driver.names[sibling[0]] == (0.1, 1)
     driver.fail(sibling[0])
-    assert driver.searcher.is_condemned(sibling[1])
+    assert driver.searcher.begin(sibling[1]), "it stops before it trains"
     assert driver.names[driver.ask()] == (0.2, 1)
     assert [one.reason for one in driver.ledger.trials()] == ["it broke", "it broke"]
 
