@@ -11,6 +11,7 @@
     disfa             DISFA; disfa_labels and disfa_landmarks read its files
     fpara             graded examinations of facial palsy
     folder            a lab's own data; folder_table reads its table
+    synthetic         faces that are rendered, in the shape of a published data set
 
 A new importer is one file and one line in the table.
 """
@@ -25,6 +26,7 @@ from aufleet.data.importers.folder import folder
 from aufleet.data.importers.folder_table import COLUMNS_HELP as FOLDER_COLUMNS
 from aufleet.data.importers.fpara import COLUMNS_HELP as FPARA_COLUMNS
 from aufleet.data.importers.fpara import fpara
+from aufleet.data.importers.synthetic import SyntheticImporter
 
 __all__ = [
     "FOLDER_COLUMNS",
@@ -42,6 +44,7 @@ IMPORTERS: Mapping[str, Callable[..., Importer]] = MappingProxyType(
         "disfa": disfa,
         "fpara": fpara,
         "folder": folder,
+        "synthetic": SyntheticImporter,
     }
 )
 """Name -> what makes the importer from its source and its own keyword options.

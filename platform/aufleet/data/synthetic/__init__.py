@@ -15,22 +15,35 @@ raster             compiled inner loops
 render             person + activations + scene -> frame with exact landmarks
 expressions        which units act together, exercises of a palsy examination
 settings           what a data set is made of
-draw               subjects and their frames
+draw               subjects and their frames, each frame on its own
+frequencies        how often published data sets show each unit, and which go together
+presets            the shapes of BP4D, DISFA and FPara
+courses            how intensities run over the frames of a sequence
+grading            examinations in the published proportions of grades
+house_brackmann    what a clinician finds at each score, and what the face then does
+films              subjects of a preset: videos whose frames belong together
 portrait           photos that are not aligned
 """
 
-from aufleet.data.synthetic.draw import render_subject, render_subjects
+from aufleet.data.synthetic.draw import render_frames, render_subject, render_subjects
 from aufleet.data.synthetic.expressions import EXERCISES
+from aufleet.data.synthetic.films import FilmSettings, film_subject
 from aufleet.data.synthetic.palsy import Palsy
 from aufleet.data.synthetic.portrait import render_portrait
+from aufleet.data.synthetic.presets import PRESETS, Preset
 from aufleet.data.synthetic.render import RenderedFace
 from aufleet.data.synthetic.settings import SyntheticSettings
 
 __all__ = [
     "EXERCISES",
+    "PRESETS",
+    "FilmSettings",
     "Palsy",
+    "Preset",
     "RenderedFace",
     "SyntheticSettings",
+    "film_subject",
+    "render_frames",
     "render_portrait",
     "render_subject",
     "render_subjects",

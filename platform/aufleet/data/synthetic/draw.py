@@ -56,21 +56,25 @@ def render_subject(settings: SyntheticSettings, index: int) -> tuple[str, list[F
         ConfigError: There is no such subject.
         EnvironmentProblem: The face mesh is not installed.
     """
+    frames = list(render_frames(settings, index))
+    return settings.subjects[index], frames
+
+
+def render_frames(settings: SyntheticSettings, index: int) -> Iterator[FrameRecord]:
+    """Yield the frames of one subject; as `render_subject`, each when it is asked for."""
     if not 0 <= index < settings.num_subjects:
         raise ConfigError(f"there is no subject {index} of {settings.num_subjects}")
     rng = np.random.default_rng([settings.seed, index])
-    subject = f"S{index + 1:04d}"
+    subject = settings.subjects[index]
     model = FaceModel(draw_identity(rng))
     plan = _plan_examinations if settings.palsy else _plan_tasks
-    records = []
     for sequence in plan(settings, index):
         if sequence.house_brackmann:
             side = Side(sequence.side)
             model = model.with_palsy(
                 house_brackmann_palsy(sequence.house_brackmann, side=side, rng=rng)
             )
-        records += _render_sequence(model, sequence, settings=settings, subject=subject, rng=rng)
-    return subject, records
+        yield from _render_sequence(model, sequence, settings=settings, subject=subject, rng=rng)
 
 
 def _render_sequence(
@@ -91,7 +95,7 @@ def _render_sequence(
             subject=subject,
             sequence=sequence.name,
             frame=frame,
-            jpeg=_encode(face, scene),
+            jpeg=encode_frame(face, scene),
             landmarks=face.landmarks,
             landmarks_68=face.landmarks_68,
             landmark_source="exact",
@@ -124,11 +128,11 @@ def _plan_examinations(settings: SyntheticSettings, index: int) -> Iterator[_Seq
     for number in range(settings.examinations):
         low, high = GRADES[(index + number) % len(GRADES)].house_brackmann
         score = (low, high)[(index // len(GRADES) + number // len(GRADES)) % 2]
-        share = _share(settings.frames_per_subject, settings.examinations, number)
+        share = share_of(settings.frames_per_subject, settings.examinations, number)
         # Examinations too short for all exercises begin with another one each.
         for place in range(len(EXERCISES)):
             exercise = list(EXERCISES)[(place + index + 3 * number) % len(EXERCISES)]
-            if num_frames := _share(share, len(EXERCISES), place):
+            if num_frames := share_of(share, len(EXERCISES), place):
                 yield _Sequence(
                     name=f"E{number + 1} {exercise}",
                     num_frames=num_frames,
@@ -143,12 +147,13 @@ def _portions(total: int, size: int) -> list[int]:
     return [min(size, total - start) for start in range(0, total, size)]
 
 
-def _share(total: int, num_parts: int, part: int) -> int:
+def share_of(total: int, num_parts: int, part: int) -> int:
     """Return how many of `total` fall to one of `num_parts` nearly equal parts."""
     return total // num_parts + (part < total % num_parts)
 
 
-def _encode(face: RenderedFace, scene: Scene) -> bytes:
+def encode_frame(face: RenderedFace, scene: Scene) -> bytes:
+    """Return the frame as a JPEG of the quality that the scene's camera writes."""
     done, data = cv2.imencode(
         ".jpg",
         cv2.cvtColor(face.frame, cv2.COLOR_RGB2BGR),

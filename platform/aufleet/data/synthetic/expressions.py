@@ -7,6 +7,7 @@ import numpy as np
 from aufleet.data.synthetic.units import (
     EYES_CLOSED,
     LIP_PUCKER,
+    LIP_STRETCHER,
     MAX_INTENSITY,
     POSITIVE_INTENSITY,
     STRENGTH,
@@ -29,6 +30,9 @@ _TRACE_RATE = 0.15
 """How often a unit that is absent leaves a trace (intensity 1)."""
 _POSITIVE_SHARES = (0.25, 0.3, 0.25, 0.2)
 """Of the intensities 2 to 5."""
+
+_NUM_DRAWN = UNITS.index(LIP_STRETCHER)
+"""Units that single frames show; more draws would change every picture of a seed."""
 
 EXERCISES: Mapping[str, Intensities] = {
     "rest": {},
@@ -78,7 +82,9 @@ def activations_of(intensities: Intensities, *, rng: np.random.Generator) -> Act
         intensities: Unit -> 0 to 5.
         rng: Draws how strongly this subject shows an intensity, and the sides' difference.
     """
-    levels = np.array([intensities.get(unit, 0) for unit in UNITS])
-    spread = 1 + 0.06 * rng.standard_normal(len(UNITS))[:, None]
-    sides = 1 + 0.05 * rng.standard_normal((len(UNITS), 2))
-    return np.clip(STRENGTH[levels][:, None] * spread * sides, 0.0, 1.2)
+    levels = np.array([intensities.get(unit, 0) for unit in UNITS[:_NUM_DRAWN]])
+    spread = 1 + 0.06 * rng.standard_normal(_NUM_DRAWN)[:, None]
+    sides = 1 + 0.05 * rng.standard_normal((_NUM_DRAWN, 2))
+    shown = np.zeros((len(UNITS), 2))
+    shown[:_NUM_DRAWN] = np.clip(STRENGTH[levels][:, None] * spread * sides, 0.0, 1.2)
+    return shown

@@ -60,13 +60,14 @@ class Identity:
     seed: int
 
 
-def draw_identity(rng: np.random.Generator) -> Identity:
-    """Return a random person."""
+def draw_identity(rng: np.random.Generator, *, male: bool | None = None) -> Identity:
+    """Return a random person; None leaves the sex to chance."""
     age = float(rng.beta(1.4, 1.8))
     skin = _draw_skin(rng)
     hair = _HAIR_COLOURS[rng.choice(4, p=[0.3, 0.35, 0.22, 0.13])] * rng.uniform(0.7, 1.3)
     hair = hair + max(age - 0.6, 0) * 2 * rng.uniform(0, 1) * (_HAIR_COLOURS[4] - hair)
-    male = rng.random() < 0.5
+    drawn_male = rng.random() < 0.5
+    male = drawn_male if male is None else male
     redness = 1 + np.array([0.05, -0.2, -0.15]) * rng.uniform(0.6, 1.6)
     return Identity(
         neutral=_draw_neutral(rng),

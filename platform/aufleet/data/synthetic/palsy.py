@@ -67,7 +67,7 @@ class Palsy:
         sick, well = (LEFT, RIGHT) if self.side is Side.LEFT else (RIGHT, LEFT)
         moved = [row for unit, row in _ROW.items() if unit != JAW_DROP]
         result[moved, sick] *= 1 - self.severity
-        for unit, sick_share, well_share in _AT_REST:
+        for unit, sick_share, well_share in AT_REST:
             result[_ROW[unit], sick] += sick_share * self.severity
             result[_ROW[unit], well] += well_share * self.severity
         # A lid that cannot be raised further while it is being closed.
@@ -76,7 +76,7 @@ class Palsy:
         return result
 
 
-_AT_REST = (
+AT_REST = (
     # unit, activation of the sick side, of the healthy side, both at complete palsy
     (1, -0.4, 0.0),
     (2, -0.8, 0.0),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int32]
+Bytes = NDArray[np.uint8]
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -65,7 +66,16 @@ class Light(NamedTuple):
 
 def compiled(function: _Function) -> _Function:
     """Compile a function on its first call and keep the machine code on disk where that works."""
-    options: dict[str, Any] = {"fastmath": True, "error_model": "numpy"}
+    return _compiled(function, fastmath=True)
+
+
+def exactly_compiled(function: _Function) -> _Function:
+    """Compile a function whose numbers are those of numpy, bit for bit."""
+    return _compiled(function, fastmath=False)
+
+
+def _compiled(function: _Function, *, fastmath: bool) -> _Function:
+    options: dict[str, Any] = {"fastmath": fastmath, "error_model": "numpy"}
     try:
         return cast(_Function, numba.njit(cache=True, **options)(function))
     except RuntimeError:
@@ -265,3 +275,24 @@ def _light_up(at: Floats, texel: Floats, light: Light, half: Floats, colour: Flo
         ambient = sky * light.sky[k] + (_ONE - sky) * light.ground[k]
         diffuse = texel[k] * (ambient + light.key[k] * facing) * openness
         colour[k] = diffuse + light.key[k] * shine
+
+
+@exactly_compiled
+def store_light(linear: Floats, result: Floats) -> None:
+    """Fill result (H, W, 3) with the levels, 0 to 255, in which a camera stores linear light."""
+    for y in range(linear.shape[0]):
+        for x in range(linear.shape[1]):
+            for k in range(3):
+                light = min(max(linear[y, x, k], _ZERO), _ONE)
+                result[y, x, k] = np.sqrt(light) * np.float32(255)
+
+
+@exactly_compiled
+def add_noise(levels: Floats, noise: Floats, strength: np.float32, result: Bytes) -> None:
+    """Fill result (H, W, 3) with levels and a sensor's noise (H, W), which is grey."""
+    for y in range(levels.shape[0]):
+        for x in range(levels.shape[1]):
+            grain = strength * noise[y, x]
+            for k in range(3):
+                level = levels[y, x, k] + grain + _HALF
+                result[y, x, k] = np.uint8(min(max(level, _ZERO), np.float32(255)))

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aufleet.data.synthetic.raster import Light
+from aufleet.data.synthetic.raster import Light, add_noise, store_light
 
 MAX_ANGLE_DEG = 20.0
 
@@ -125,11 +125,13 @@ def expose(
         size_px: Side of the frame.
         rng: Draws the noise.
     """
-    frame = np.sqrt(np.clip(linear, 0.0, 1.0)) * np.float32(255)
+    frame = np.empty_like(linear)
+    store_light(linear, frame)
     if len(frame) != size_px:
         frame = cv2.resize(frame, (size_px, size_px), interpolation=cv2.INTER_AREA)
     if scene.blur_px > 0.2:
         frame = cv2.GaussianBlur(frame, (0, 0), scene.blur_px)
-    noise = rng.standard_normal((size_px, size_px, 1), dtype=np.float32)
-    frame = frame + np.float32(scene.noise) * noise
-    return np.clip(frame + np.float32(0.5), 0, 255).astype(np.uint8)
+    noise = rng.standard_normal((size_px, size_px), dtype=np.float32)
+    stored = np.empty(frame.shape, dtype=np.uint8)
+    add_noise(frame, noise, np.float32(scene.noise), stored)
+    return stored

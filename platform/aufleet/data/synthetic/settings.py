@@ -50,3 +50,8 @@ class SyntheticSettings:
                 raise ConfigError(f"action unit {unit} cannot be rendered", f"choose from {known}")
         if len(set(self.units)) != len(self.units) or not self.units:
             raise ConfigError(f"units are {self.units}", "name each unit once, and at least one")
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The subjects' names, in their order."""
+        return tuple(f"S{index + 1:04d}" for index in range(self.num_subjects))

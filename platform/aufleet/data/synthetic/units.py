@@ -22,11 +22,15 @@ from aufleet.data.synthetic.landmark_vertices import (
     UPPER_LID,
 )
 
-UPPER_LID_RAISER, LIP_PUCKER, EYES_CLOSED = 5, 18, 43
+UPPER_LID_RAISER, LIP_PUCKER, LIP_STRETCHER, EYES_CLOSED = 5, 18, 20, 43
 MOUTH_DRAWN = 100
 """No unit of FACS: the whole mouth drawn to one side, as the healthy side does in palsy."""
-UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 18, 23, 24, 25, 26, EYES_CLOSED, MOUTH_DRAWN)
-"""What the renderer can show; 5, 18, 43 and 100 serve palsy and its exercises."""
+UNITS = (
+    *(1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 18, 23, 24, 25, 26, EYES_CLOSED, MOUTH_DRAWN),
+    # Last, so that what is drawn for the units before it stays what it was.
+    LIP_STRETCHER,
+)
+"""What the renderer can show; 18, 43 and 100 serve palsy and its exercises, 5 and 20 also DISFA."""
 RIGHT, LEFT = 0, 1
 """Columns of activations: the patient's right and left."""
 JAW_DROP = 26
@@ -51,7 +55,8 @@ class Movement:
 
     def displacement(self, activations: Activations) -> Vertices:
         """Return the (N, 3) displacement of activations (len(UNITS), 2) in 0 to 1."""
-        return np.einsum("us,usnc->nc", activations, self.fields)
+        acting = activations != 0
+        return np.einsum("a,anc->nc", activations[acting], self.fields[acting])
 
 
 class _Rest:
@@ -222,6 +227,12 @@ def _lip_pucker(rest: _Rest) -> Vertices:
     return rest.move(narrow, out=-1.1) + rest.move(mouth, front=0.8)
 
 
+def _lip_stretcher(rest: _Rest) -> Vertices:
+    corner = rest.at(2.5, -4.4, width=1.0, height=0.8)
+    cheek = rest.at(4.0, -4.0, width=1.2, height=1.2)
+    return rest.move(corner, out=0.95, up=-0.1, front=-0.4) + rest.move(cheek, out=0.15, front=0.1)
+
+
 def _lip_tightener(rest: _Rest) -> Vertices:
     return rest.move(rest.at(2.4, -4.3, width=0.8, height=0.6), front=0.1)
 
@@ -297,6 +308,7 @@ _FIELDS: dict[int, Callable[[_Rest], Vertices]] = {
     15: _lip_corner_depressor,
     17: _chin_raiser,
     18: _lip_pucker,
+    20: _lip_stretcher,
     23: _lip_tightener,
     24: _lip_pressor,
     25: _lips_part,

@@ -37,6 +37,7 @@ _OF_UNIT: Mapping[int, Mapping[str, float]] = {
     15: {"mouth": 1.0},
     17: {"chin": 1.0},
     18: {"lips": 0.8},
+    20: {"mouth": 0.5, "fold": 0.3},
     23: {"lips": 1.0},
     24: {"lips": 0.3, "chin": 0.3},
 }
