@@ -26,14 +26,15 @@ _SETTINGS = typer.Option(
 
 
 class ImportHelp(TyperCommand):
-    """Also describes the table of the folder importer, which is known where its columns are."""
+    """Also describes the tables that importers read; their words stand beside their columns."""
 
     def format_help(self, ctx: "Context", formatter: "HelpFormatter") -> None:
-        """Write the help, then the table's columns."""
-        from aufleet.data.importers.folder_table import COLUMNS_HELP
+        """Write the help, then the columns."""
+        from aufleet.data.importers import FOLDER_COLUMNS, FPARA_COLUMNS
 
         super().format_help(ctx, formatter)
-        formatter.write(f"The table of the importer folder. {COLUMNS_HELP}\n")
+        formatter.write(f"The table of folder. {FOLDER_COLUMNS}\n\n")
+        formatter.write(f"The table of fpara. {FPARA_COLUMNS}\n")
 
 
 def import_command(

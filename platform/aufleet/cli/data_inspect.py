@@ -1,5 +1,6 @@
 """`aufleet data inspect`: what a data set holds, in the terminal and as a page."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,8 @@ def _write_page(dataset: "Dataset", file: Path) -> None:
         unfinished.write_text(render_page(dataset, facts), encoding="utf-8")
         unfinished.replace(file)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         raise ConfigError(
             f"{file} cannot be written ({error.strerror})", "choose another --html"
         ) from error
