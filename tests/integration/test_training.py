@@ -8,58 +8,23 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from painted import UNITS, publish_painted
 from safetensors.torch import load
 
-from aufleet.data.publish import DatasetSpec, publish_dataset
-from aufleet.data.records import FrameRecord
-from aufleet.domain.palsy import grade_of
 from aufleet.storage import Store, open_store
 from aufleet.training import Ranks, TrialConfig, run_trial, score_test
 from aufleet.training.evaluation import evaluate
 from aufleet.training.fold_data import open_fold
 from aufleet.training.trial import build_network
+from aufleet.training.watchdog import STALLED
 from aufleet_models.contract import FaceModel
-
-UNITS = (1, 12)
-
-
-def _painted_subjects() -> list[tuple[str, list[FrameRecord]]]:
-    """Return seven subjects of nine frames whose colours tell units and grade."""
-    rng = np.random.default_rng(0)
-    subjects = []
-    for number in range(7):
-        frames = []
-        for frame in range(9):
-            units = (frame % 2, int(rng.integers(2)))
-            score = int(rng.choice([1, 2, 3, 5]))
-            picture = rng.integers(0, 40, (200, 200, 3), dtype=np.uint8)
-            picture += np.array([150 * units[0], 150 * units[1], 40 * score], dtype=np.uint8)
-            frames.append(
-                FrameRecord(
-                    subject=f"S{number}",
-                    sequence="T1",
-                    frame=frame,
-                    jpeg=cv2.imencode(".jpg", picture)[1].tobytes(),
-                    landmarks=rng.uniform(20, 180, (49, 2)).astype(np.float32),
-                    landmark_source="exact",
-                    units=units,
-                    house_brackmann=score,
-                    grade=grade_of(score),
-                )
-            )
-        subjects.append((f"S{number}", frames))
-    return subjects
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
-    root = open_store(str(tmp_path_factory.mktemp("root")))
-    spec = DatasetSpec(name="painted", version="1", units=UNITS, source="a test", seed=0)
-    publish_dataset(_painted_subjects(), spec=spec, store=root)
-    return root.uri_of("datasets/painted/1")
+    return publish_painted(open_store(str(tmp_path_factory.mktemp("root"))))
 
 
 def _settings(dataset: str, **others: object) -> dict:
@@ -111,18 +76,23 @@ for job in jobs:
 """
 
 
-def _run_on_two_ranks(jobs: list[dict], *, meeting: Path) -> list[list[dict]]:
-    """Return what each rank printed; both do all jobs in one process group."""
+def _start_two_ranks(jobs: list[dict], *, meeting: Path) -> list[subprocess.Popen[str]]:
     command = [sys.executable, "-W", "ignore", "-c", RANK_PROGRAM]
-    ranks = [
+    return [
         subprocess.Popen(
             [*command, str(rank), f"file://{meeting}", json.dumps(jobs)],
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
         for rank in range(2)
     ]
+
+
+def _run_on_two_ranks(jobs: list[dict], *, meeting: Path) -> list[list[dict]]:
+    """Return what each rank printed; both do all jobs in one process group."""
+    ranks = _start_two_ranks(jobs, meeting=meeting)
     outputs = [rank.communicate(timeout=300)[0] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0]
     return [[json.loads(line) for line in output.splitlines()] for output in outputs]
@@ -158,6 +128,30 @@ def test_two_ranks_resume_bit_for_bit_and_score_as_one(dataset: str, tmp_path: P
         reported = json.loads(whole.read(f"{key}/checkpoint.json"))["reports"][-1]["score"]
         assert reported == predictions.score(UNITS).macro_f1
     assert len(weights) == 1  # every ZeRO stage computes the same
+
+
+def test_a_rank_that_hangs_ends_the_others_and_the_trial_goes_on(
+    dataset: str, tmp_path: Path
+) -> None:
+    settings = _settings(dataset, ranks=2, epochs=500, stall_s=5)
+    store = tmp_path / "trial"
+    jobs = [{"settings": settings, "store": str(store), "epochs": 500}]
+    first, second = _start_two_ranks(jobs, meeting=tmp_path / "meeting")
+    deadline = time.monotonic() + 120
+    while not list(store.rglob("checkpoint.json")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    second.send_signal(signal.SIGSTOP)
+    _, said = first.communicate(timeout=120)
+    second.kill()  # as Ray does, once the trial's own actor is gone
+    second.communicate(timeout=30)
+    assert first.returncode == STALLED
+    assert "no progress for" in said
+    assert "_total" in said or "step" in said  # where it waited
+
+    reached = max(int(one.parent.name[-4:]) for one in store.rglob("checkpoint.json"))
+    jobs[0]["epochs"] = 1
+    _run_on_two_ranks(jobs, meeting=tmp_path / "again")
+    assert (store / f"attempt-002/checkpoint-{reached + 1:04d}/checkpoint.json").exists()
 
 
 def _train_verb(dataset: str, out: Path, *more: str) -> list[str]:

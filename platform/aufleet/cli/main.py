@@ -9,6 +9,7 @@ from aufleet.cli import (
     data,
     demo,
     doctor,
+    evaluate,
     health,
     leaderboard,
     models,
@@ -36,7 +37,7 @@ app.add_typer(store.app, name="store")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(token.app, name="token")
-for _verb in (train, tune, leaderboard, promote, serve, predict, health, demo, doctor):
+for _verb in (train, tune, leaderboard, promote, evaluate, serve, predict, health, demo, doctor):
     app.command(name=_verb.__name__.rpartition(".")[2])(_verb.command)
 
 

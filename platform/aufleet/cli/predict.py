@@ -40,7 +40,7 @@ def command(
 
     if plot and len(images) > 1:
         raise ConfigError("--plot draws one picture", "give one image, or leave --plot out")
-    place = _service(target, token_file, ca_file)
+    place = service_of(target, token_file, ca_file)
     with (
         console.status(f"asking {place.target}") if not as_json else nullcontext(),
         Client(place.target, token=place.token(), root_certificates=place.ca_file) as client,
@@ -61,12 +61,19 @@ def command(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Service:
+class ServicePlace:
+    """Where a service is, and what it takes to ask it."""
+
     target: str
     token_file: Path
     ca_file: Path | None
 
     def token(self) -> str:
+        """Return the caller's token.
+
+        Raises:
+            ConfigError: Its file cannot be read.
+        """
         try:
             return self.token_file.read_text().strip()
         except OSError as error:
@@ -76,13 +83,13 @@ class _Service:
             ) from error
 
 
-def _service(target: str, token_file: Path | None, ca_file: Path | None) -> _Service:
+def service_of(target: str, token_file: Path | None, ca_file: Path | None) -> ServicePlace:
     """Return where to ask: what the options say, else the service of this folder.
 
     The token and the certificates of this folder's service are for that service only.
     """
     if target and token_file:
-        return _Service(target=target, token_file=token_file, ca_file=ca_file)
+        return ServicePlace(target=target, token_file=token_file, ca_file=ca_file)
     if target:
         raise ConfigError(f"no token for {target} is named", "give --token-file as well")
     from aufleet.storage.home import state_dir
@@ -90,7 +97,7 @@ def _service(target: str, token_file: Path | None, ca_file: Path | None) -> _Ser
     ready_file = state_dir() / "serve.json"
     try:
         known = json.loads(ready_file.read_text())
-        return _Service(
+        return ServicePlace(
             target=known["target"],
             token_file=token_file or Path(known["token_file"]),
             ca_file=ca_file or Path(known["ca_file"]),

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from aufleet.storage import Store
     from aufleet.training import EpochReport, TrialConfig, TrialResult
 
-_COLUMNS = ("epoch", "train loss", "validation loss", "F1", "frames/s")
+_COLUMNS = ("epoch", "rate", "train loss", "validation loss", "F1", "accuracy")
+_LAST_COLUMNS = ("landmarks %", "frames/s")
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -85,37 +86,55 @@ def _run_silently(trial: "TrialConfig", store: "Store") -> "TrialResult":
 
 def _run_with_table(trial: "TrialConfig", store: "Store") -> "TrialResult":
     """Train with a line per epoch; Ctrl-C ends the verb, not the trial."""
+    from rich.console import Group
     from rich.live import Live
+    from rich.progress import Progress
 
     from aufleet.training import run_trial
+    from aufleet.training.counting import CountedFold
+    from aufleet.training.fold_data import open_fold
 
-    table = _epochs_table()
+    table = _epochs_table(trial.task)
     console.print(f"{trial.model} ({trial.task}), fold {trial.fold}, {trial.config_id}")
     console.print(f"[dim]checkpoints in {store.uri}[/]", soft_wrap=True)
     if not console.is_terminal:
-        console.print("  ".join(_COLUMNS))
+        console.print("  ".join(_columns(trial.task)))
+
+    bar = Progress(console=console)
+    task = bar.add_task("this epoch", total=None)
+    data = CountedFold(
+        fold=open_fold(trial),
+        opened=lambda frames: bar.update(task, total=frames),
+        done=lambda frames: bar.advance(task, frames),
+    )
 
     def show(report: "EpochReport") -> bool:
+        bar.reset(task)
         cells = _cells(report, trial.epochs)
         table.add_row(*cells)
         if not console.is_terminal:
             console.print("  ".join(cells))
         return True
 
-    live = Live(table, console=console) if console.is_terminal else nullcontext()
+    shown = Group(table, bar)
+    live = Live(shown, console=console) if console.is_terminal else nullcontext()
     try:
         with live:
-            return run_trial(trial, store=store, report=show)
+            return run_trial(trial, store=store, report=show, data=data)
     except KeyboardInterrupt:
         errors.print("stopped; the same command goes on from the last whole epoch")
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _epochs_table() -> "Table":
+def _columns(task: str) -> tuple[str, ...]:
+    return (*_COLUMNS, *(("kappa",) if task == "palsy" else ()), *_LAST_COLUMNS)
+
+
+def _epochs_table(task: str) -> "Table":
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in _COLUMNS:
+    for column in _columns(task):
         table.add_column(column, justify="right")
     return table
 
@@ -123,9 +142,13 @@ def _epochs_table() -> "Table":
 def _cells(report: "EpochReport", epochs: int) -> list[str]:
     return [
         f"{report.epoch}/{epochs}",
+        f"{report.learning_rate:.2g}",
         f"{report.train_loss:.4f}",
         f"{report.loss:.4f}",
         f"{report.score:.3f}",
+        f"{report.accuracy or 0.0:.3f}",
+        *(() if report.kappa is None else (f"{report.kappa:.3f}",)),
+        "" if report.landmark_error is None else f"{report.landmark_error:.1f}",
         f"{report.frames_per_s:.0f}",
     ]
 

@@ -45,6 +45,11 @@ def frame(image: Image, *, mirrored: bool, all_faces: bool) -> face_pb2.Frame:
     return face_pb2.Frame(encoded=image, mirrored=mirrored, faces=selection)
 
 
+def aligned_frames(crops: Sequence[bytes]) -> list[face_pb2.Frame]:
+    """Return the frames of aligned faces, JPEG or PNG of 200 x 200 pixels."""
+    return [face_pb2.Frame(aligned=crop) for crop in crops]
+
+
 def units_request(
     image: Image, *, model: str, version: str, mirrored: bool, all_faces: bool
 ) -> service.DetectActionUnitsRequest:
@@ -91,6 +96,11 @@ def series_result(response: service.GradePalsyResponse) -> SeriesResult:
         pooled=_palsy(response.pooled) if response.HasField("pooled") else None,
         num_frames_used=response.num_frames_used,
     )
+
+
+def unit_results(response: service.DetectActionUnitsResponse) -> list[FrameResult]:
+    """Return the answers of a request for several frames."""
+    return [frame_result(response, result) for result in response.frames]
 
 
 def models(found: Sequence[model_pb2.Model]) -> list[Model]:

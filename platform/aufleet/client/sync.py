@@ -96,6 +96,24 @@ class Client:
         )
         return messages.series_result(self._call(self._stub.GradePalsy, request))
 
+    def detect_in_aligned(
+        self, crops: Sequence[bytes], *, model: str = "", version: str = ""
+    ) -> list[FrameResult]:
+        """Return the action units of faces that are aligned already, JPEGs of 200 x 200 pixels."""
+        request = service.DetectActionUnitsRequest(
+            frames=messages.aligned_frames(crops), model=model, version=version
+        )
+        return messages.unit_results(self._call(self._stub.DetectActionUnits, request))
+
+    def grade_aligned(
+        self, crops: Sequence[bytes], *, model: str = "", version: str = ""
+    ) -> SeriesResult:
+        """Return the palsy grades of faces that are aligned already, JPEGs of 200 x 200 pixels."""
+        request = service.GradePalsyRequest(
+            frames=messages.aligned_frames(crops), model=model, version=version
+        )
+        return messages.series_result(self._call(self._stub.GradePalsy, request))
+
     def list_models(self) -> list[Model]:
         """Return the models that are served."""
         answer = self._call(self._stub.ListModels, service.ListModelsRequest())

@@ -9,9 +9,12 @@ engine       network and optimizer inside DeepSpeed; a step; weights out and in
 ranks        the process group of a trial's ranks
 environment  what a process needs before DeepSpeed, and what a trial may change in it
 fold_data    the fold's training, validation and test parts as batches
+counting     tells how far a loader is
 evaluation   predictions of the validation or test frames, gathered over the ranks
 metrics      F1, kappa, landmark error, the best constant answer
 watchdog     ends a process whose trial makes no progress
+trained      a trained model, whatever holds it
+scoring      how a trained model does on any data set
 checkpoints  whole or absent, in the store
 results      what a trial tells the outside
 """

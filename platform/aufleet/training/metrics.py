@@ -112,6 +112,19 @@ def score_grades(*, logits: NDArray, labels: NDArray) -> Score:
     )
 
 
+def f1_at(probabilities: NDArray, *, labels: NDArray, threshold: float) -> float:
+    """Return F1 of one unit where it counts as active from a threshold on.
+
+    Args:
+        probabilities: (N,).
+        labels: (N,) with 0, 1 or 9 (not coded).
+        threshold: Between 0 and 1.
+    """
+    coded = labels != NOT_CODED
+    truth, found = (labels == 1) & coded, (probabilities >= threshold) & coded
+    return _f1_of_columns(truth[:, None], found[:, None])[0]
+
+
 def landmark_errors(predicted: NDArray, truth: NDArray) -> NDArray[np.float64]:
     """Return, per frame, the mean point distance over the true inter-ocular distance, in percent.
 
