@@ -1,0 +1,146 @@
+"""SIGKILL of a random rank at a random moment of a two-rank trial in a real search.
+
+    .venv/bin/python tests/chaos/kill_ranks.py --count 20
+
+Promise: the trial is tried again and goes on from its last checkpoint, no epoch is trained twice
+but the one that was cut off, and the last weights and optimizer state equal those of an
+uninterrupted run bit for bit. ZeRO stages 0 to 3 in turn.
+"""
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+from kit.rounds import Outcome, parse, run_rounds  # isort: skip - it sets the path
+from kit.trials import dataset_of, last_bytes, local_root, noting, reported, settings_of
+
+from aufleet.cli.ray_session import ray_session
+from aufleet.storage import Store
+from aufleet.training import TestScore, TrialConfig
+from aufleet.tuning.experiment import parse_experiment
+from aufleet.tuning.grid import ConfigurationSource, id_of
+from aufleet.tuning.search import run_search
+
+RANKS = 2
+EPOCHS = 6
+PATIENCE_S = 300
+
+
+class Killer(threading.Thread):
+    """Kills one rank at a share of the time that a whole run takes."""
+
+    def __init__(self, folder: Path, *, rank: int, after_s: float) -> None:
+        super().__init__(daemon=True)
+        self._folder, self._rank, self._after_s = folder, rank, after_s
+        self.killed_at: float | None = None
+
+    def run(self) -> None:
+        """Wait until every rank runs, and then for the moment."""
+        deadline = time.monotonic() + PATIENCE_S
+        while len({file.name.split("-")[1] for file in self._folder.glob("rank-*")}) < RANKS:
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.02)
+        time.sleep(self._after_s)
+        victim = next(self._folder.glob(f"rank-{self._rank}-*"))
+        os.kill(int(victim.name.split("-")[2]), signal.SIGKILL)
+        self.killed_at = time.time()
+
+
+def search(name: str, *, stage: int, root: Store, folder: Path) -> tuple[Store, float]:
+    """Run the search of one trial; return the trial's store and its seconds of training."""
+    settings = settings_of(dataset_of(root), zero_stage=stage, epochs=EPOCHS)
+    fixed = {key: settings[key] for key in ("width", "epochs", "batch", "learning_rate")}
+    text = json.dumps(
+        {
+            "name": name,
+            "task": "au",
+            "dataset": settings["dataset"],
+            "models": [settings["model"]],
+            "folds": [settings["fold"]],
+            "fixed": {**fixed, "zero_stage": stage},
+            "resources": {"ranks": RANKS},
+        }
+    )
+    experiment = parse_experiment(text, source=name)
+    began = time.time()
+    run_search(experiment, root=root, run_trial=noting(folder), score_test=unscored)
+    configuration = ConfigurationSource(experiment, root=root).next_configuration()
+    assert configuration is not None
+    store = root.child(f"experiments/{name}/trials/{id_of(configuration.trials[0])}")
+    first = min((file.stat().st_mtime for file in folder.glob("rank-*")), default=began)
+    return store, max(one["at"] for one in reported(folder)) - first
+
+
+def unscored(config: TrialConfig, *, store: Store, checkpoint: str) -> TestScore:
+    """Score no test part: nobody asks here how good the network is."""
+    return TestScore(
+        score=0.0,
+        loss=0.0,
+        per_label={},
+        constant={},
+        num_frames=0,
+        checkpoint=checkpoint,
+        predictions="",
+    )
+
+
+def main() -> int:
+    """Run the rounds."""
+    options = parse(__doc__ or "", count=20)
+    root, chance = local_root(options.work), random.Random(options.seed)
+    moments = [(chance.randrange(RANKS), 0.9 * chance.random()) for _ in range(options.count)]
+    whole: dict[int, tuple[Store, float]] = {}
+
+    def uninterrupted(stage: int) -> tuple[Store, float]:
+        if stage not in whole:
+            folder = fresh(options.work / f"whole-{stage}-{os.getpid()}")
+            name = f"whole-{stage}-{os.getpid()}"
+            whole[stage] = search(name, stage=stage, root=root, folder=folder)
+        return whole[stage]
+
+    def one(number: int) -> Outcome:
+        stage, (rank, share) = number % 4, moments[number]
+        expected, seconds = uninterrupted(stage)
+        name = f"round-{number}-{os.getpid()}"
+        folder = fresh(options.work / name)
+        killer = Killer(folder, rank=rank, after_s=share * seconds)
+        killer.start()
+        store, _ = search(name, stage=stage, root=root, folder=folder)
+        return judge(killer, folder, store, expected, rank=rank)
+
+    with ray_session(num_cpus=RANKS):
+        return run_rounds(one, count=options.count, work=options.work)
+
+
+def judge(killer: Killer, folder: Path, store: Store, expected: Store, *, rank: int) -> Outcome:
+    """Compare what came out with what an uninterrupted run gives."""
+    kind = f"rank {rank}"
+    told = reported(folder)
+    epochs = [one["epoch"] for one in told]
+    pids = {one["pid"] for one in told}
+    if killer.killed_at is None:
+        return Outcome(ok=False, kind=kind, said="nobody was killed")
+    before = [one["epoch"] for one in told if one["at"] < killer.killed_at]
+    lost = len(epochs) - len(set(epochs))
+    same = last_bytes(store) == last_bytes(expected)
+    whole = set(epochs) | {0} >= {*range(1, EPOCHS + 1)} - {max(before, default=0) + 1}
+    said = (
+        f"killed after epoch {max(before, default=0)}, {len(pids)} process(es) reported, "
+        f"{lost} epoch(s) twice, bits {'equal' if same else 'DIFFER'}"
+    )
+    return Outcome(ok=same and lost == 0 and whole, kind=kind, said=said)
+
+
+def fresh(folder: Path) -> Path:
+    """Return an empty folder."""
+    folder.mkdir(parents=True)
+    return folder
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
