@@ -14,7 +14,9 @@ from aufleet.cli.train import INTERRUPTED, parse_settings
 from aufleet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from click import Context, HelpFormatter
+    # Typer's own copy of click.
+    from typer._click.core import Context
+    from typer._click.formatting import HelpFormatter
 
     from aufleet.data.importers import Importer
     from aufleet.data.publish import DatasetSpec
