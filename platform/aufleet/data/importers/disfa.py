@@ -63,7 +63,9 @@ class DisfaImporter:
     def __init__(self, source: Source, *, crop: Crop, landmarks: PointsFrom) -> None:
         check_choice("crop", crop, choices=CROPS)
         check_choice("landmarks", landmarks, choices=POINTS)
-        self._source, self._crop, self._landmarks = source, crop, landmarks
+        self._source = source
+        self._crop: Crop = crop
+        self._landmarks: PointsFrom = landmarks
         self._present: tuple[str, ...] = SUBJECTS
 
     @property

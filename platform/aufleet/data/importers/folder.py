@@ -43,7 +43,8 @@ class FolderImporter:
 
     def __init__(self, source: Source, *, labels: str, crop: Crop) -> None:
         check_choice("crop", crop, choices=CROPS)
-        self._source, self._labels, self._crop = source, labels, crop
+        self._source, self._labels = source, labels
+        self._crop: Crop = crop
         self.units: tuple[int, ...] = ()
         self.parts: Parts | None = None
 

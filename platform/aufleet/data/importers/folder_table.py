@@ -83,7 +83,7 @@ def units_of(table: Table) -> tuple[int, ...]:
         DataError: There is neither a unit nor a grade, or a column is misspelt.
     """
     found: dict[int, str] = {}
-    known = set(COLUMNS)
+    known: set[str] = set(COLUMNS)
     for column in table.columns:
         match = _UNIT.fullmatch(column) or _INTENSITY.fullmatch(column)
         if match:

@@ -63,7 +63,8 @@ class FparaImporter:
 
     def __init__(self, source: Source, *, labels: str, crop: Crop) -> None:
         check_choice("crop", crop, choices=CROPS)
-        self._source, self._labels, self._crop = source, labels, crop
+        self._source, self._labels = source, labels
+        self._crop: Crop = crop
 
     def describe(self) -> str:
         """Return what is read and how."""

@@ -29,6 +29,7 @@ Photo = NDArray[np.uint8]
 Points = NDArray[np.float64]
 
 JPEG_QUALITY = 95
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _OUTLINE = slice(0, 27)
 _NUM_DISFA_POINTS = 66
 
@@ -149,6 +150,9 @@ def released_shape(points: Points | None) -> Shape | None:
 
 def frame_picture(data: bytes, *, released: Points | None, crop: Crop) -> Framed | Reason:
     """Return what a record holds of a JPEG or PNG, or why it cannot be used."""
+    if data.startswith(_JPEG_START) and _JPEG_END not in data[len(data) // 2 :]:
+        # Cut off, and the decoder would fill the rest with grey. A thumbnail's end lies in front.
+        return Reason.UNREADABLE
     try:
         photo = decode_frame(data)
     except FrameError:
