@@ -15,11 +15,13 @@ from aufleet.cli import (
     models,
     predict,
     promote,
+    report,
     serve,
     store,
     token,
     train,
     tune,
+    ui,
 )
 from aufleet.cli.output import show_error
 from aufleet.errors import AufleetError
@@ -37,7 +39,20 @@ app.add_typer(store.app, name="store")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(token.app, name="token")
-for _verb in (train, tune, leaderboard, promote, evaluate, serve, predict, health, demo, doctor):
+for _verb in (
+    train,
+    tune,
+    leaderboard,
+    report,
+    ui,
+    promote,
+    evaluate,
+    serve,
+    predict,
+    health,
+    demo,
+    doctor,
+):
     app.command(name=_verb.__name__.rpartition(".")[2])(_verb.command)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from aufleet.training.config import TrialConfig
+from aufleet.tuning.experiment import Experiment
 from aufleet.tuning.grid import Configuration, id_of
 from aufleet.tuning.judge import Judge, Member, Rules, Verdict
 from aufleet.tuning.limits import Budget
@@ -79,4 +80,28 @@ def verdict_of(stop: StopRecord) -> Verdict:
         better=stop.better,
         compared=stop.compared,
         sentence=stop.reason,
+    )
+
+
+def limits_of(experiment: Experiment, *, meter: Meter, retry_failed: bool = False) -> Limits:
+    """Return what ends configurations and the search, as an experiment has it."""
+    settings, resources = experiment.early_stopping, experiment.resources
+    given = {
+        "grace": settings.grace_epochs or 2,
+        "reduction": settings.reduction,
+        "caution": settings.caution,
+    }
+    rules = Rules(
+        kind="none" if settings.kind == "pbt" else settings.kind,
+        num_folds=len(experiment.folds),
+        min_compared=3 if settings.kind == "median" else 1,
+        **{key: value for key, value in given.items() if value is not None},
+    )
+    return Limits(
+        judge=Judge(rules=rules),
+        meter=meter,
+        across_models=bool(settings.across_models),
+        retry_failed=retry_failed,
+        cpus_per_rank=resources.cpus_per_rank,
+        gpus_per_rank=resources.gpus_per_rank,
     )

@@ -16,16 +16,16 @@ from ray.tune.experiment import Trial
 from aufleet.errors import TrainingError
 from aufleet.storage import Store
 from aufleet.training.config import TrialConfig
-from aufleet.tuning.campaign import Campaign, Limits
+from aufleet.tuning.campaign import Campaign
 from aufleet.tuning.events import Listeners, SearchListener
 from aufleet.tuning.experiment import Experiment
 from aufleet.tuning.final_scores import FinalScores
-from aufleet.tuning.judge import Judge, Rules
 from aufleet.tuning.leaderboard import Leaderboard, read_leaderboard
 from aufleet.tuning.lease import hold
 from aufleet.tuning.ledger import Ledger
 from aufleet.tuning.meter import Meter
 from aufleet.tuning.plan import plan_of, source_of
+from aufleet.tuning.runs import limits_of
 from aufleet.tuning.scheduler import FoldScheduler
 from aufleet.tuning.searcher import CHECKPOINT, TRIAL, FoldSearcher
 from aufleet.tuning.trainable import REPORT, REPORTS, RunTrial, ScoreTest, TrialTrainable
@@ -80,6 +80,8 @@ def run_search(
     try:
         ledger = Ledger(store, lease=lease)
         ledger.seal()
+        whole = experiment.model_dump_json(indent=2, exclude_unset=True)
+        store.write("report/experiment.json", whole.encode())
         meter = Meter(experiment.budget, usage=lease.usage)
         listener = Listeners(listeners)
         listener.search_started(
@@ -109,30 +111,6 @@ def run_search(
         return leaderboard
     finally:
         lease.release()
-
-
-def limits_of(experiment: Experiment, *, meter: Meter, retry_failed: bool = False) -> Limits:
-    """Return what ends configurations and the search, as an experiment has it."""
-    settings, resources = experiment.early_stopping, experiment.resources
-    given = {
-        "grace": settings.grace_epochs or 2,
-        "reduction": settings.reduction,
-        "caution": settings.caution,
-    }
-    rules = Rules(
-        kind="none" if settings.kind == "pbt" else settings.kind,
-        num_folds=len(experiment.folds),
-        min_compared=3 if settings.kind == "median" else 1,
-        **{key: value for key, value in given.items() if value is not None},
-    )
-    return Limits(
-        judge=Judge(rules=rules),
-        meter=meter,
-        across_models=bool(settings.across_models),
-        retry_failed=retry_failed,
-        cpus_per_rank=resources.cpus_per_rank,
-        gpus_per_rank=resources.gpus_per_rank,
-    )
 
 
 def _run_tune(

@@ -38,6 +38,8 @@ VERBS = {
     ("train",): {"--dataset", "--model", "--fold", "--epochs", "--set", "--out", "--json"},
     ("tune",): {"--dataset", "--set", "--dry-run", "--cpus", "--retry-failed", "--json"},
     ("leaderboard",): {"--json"},
+    ("report",): {"--out", "--json"},
+    ("ui",): {"--port", "--host"},
     ("promote",): {"--from", "--alias", "--json"},
     ("evaluate",): {
         *("--unseen", "--through", "--target", "--token-file", "--ca-file", "--json"),

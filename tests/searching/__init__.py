@@ -1,0 +1,1 @@
+"""Searches whose trials take no time: for tests, chaos programs and benchmarks."""
