@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 LINE_EVERY_S = 10.0
 """Where nobody watches (a log file), a line is written this often in the place of a bar."""
 
+SPEED_OVER_S = 120.0
+"""The time left follows from the speed over so long."""
+
 
 @contextmanager
 def frames_bar(words: str, *, total: int) -> Iterator[Callable[[int], None]]:
@@ -34,36 +37,31 @@ def frames_bar(words: str, *, total: int) -> Iterator[Callable[[int], None]]:
 def import_bar() -> Iterator[Callable[["ImportProgress"], None]]:
     """Show how far an import is; give the function that takes its progress."""
     said, began = time.monotonic(), 0.0
-    columns = (
-        "{task.completed:,.0f}/{task.total:,.0f} frames  {task.fields[subjects]}  "
-        "{task.fields[rate]:,.0f} frames/s"
-    )
-    with _bar(columns) as bar:
-        task = bar.add_task("planning", total=None, rate=0.0, subjects="", completed=0)
+    with _bar("{task.fields[words]}") as bar:
+        task = bar.add_task("starting Ray", total=None, words="")
 
         def show(progress: "ImportProgress") -> None:
             nonlocal said, began
-            # The clock starts with the first news: Ray's start is no reading.
-            began = began or time.monotonic()
-            elapsed_s = max(time.monotonic() - began, 1e-3)
-            rate = (progress.frames_done - progress.frames_resumed) / elapsed_s
-            subjects = f"{progress.subjects_done}/{progress.num_subjects} subjects"
-            bar.update(
-                task,
-                description="importing",
-                total=progress.num_frames,
-                completed=progress.frames_done,
-                rate=rate,
-                subjects=subjects,
-            )
+            if not began:
+                # The clock starts with the first news: neither Ray's start nor the frames of an
+                # earlier run may stand in the speed.
+                began = time.monotonic()
+                bar.reset(task, total=progress.num_frames, completed=progress.frames_done)
+            words = _words(progress, elapsed_s=time.monotonic() - began)
+            bar.update(task, description="importing", completed=progress.frames_done, words=words)
             if not errors.is_terminal and time.monotonic() - said > LINE_EVERY_S:
                 said = time.monotonic()
-                errors.print(
-                    f"importing {progress.frames_done:,}/{progress.num_frames:,} frames, "
-                    f"{subjects}, {rate:,.0f} frames/s"
-                )
+                errors.print(f"importing {words}")
 
         yield show
+
+
+def _words(progress: "ImportProgress", *, elapsed_s: float) -> str:
+    rate = (progress.frames_done - progress.frames_resumed) / max(elapsed_s, 1e-3)
+    return (
+        f"{progress.frames_done:,}/{progress.num_frames:,} frames, "
+        f"{progress.subjects_done}/{progress.num_subjects} subjects, {rate:,.0f} frames/s"
+    )
 
 
 @contextmanager
@@ -95,4 +93,5 @@ def _bar(*columns: object) -> "Progress":
         *middle,
         TimeRemainingColumn(),
         console=errors,
+        speed_estimate_period=SPEED_OVER_S,
     )
