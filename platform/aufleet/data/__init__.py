@@ -3,6 +3,7 @@
     records     one row: an aligned frame and everything that is known of it
     alignment   49 landmarks -> aligned 200x200 frame, and back; crop; network input
     decoding    bytes of a picture -> pixels, refused by their header where too large
+    crop_240    LP-Net's masked crop, and where points lie in it
     faces       MediaPipe: faces and landmarks of a photo
     partition   one subject's frames as Parquet
     manifest    a data set's table of contents

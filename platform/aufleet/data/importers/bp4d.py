@@ -28,6 +28,7 @@ from aufleet.data.importers.framing import (
     Place,
     PointsFrom,
     check_choice,
+    digest_of_labels,
     frame_picture,
     lost,
     record_of,
@@ -70,6 +71,7 @@ class Bp4dImporter:
         self._crop: Crop = crop
         self._landmarks: PointsFrom = landmarks
         self._present: tuple[str, ...] = SUBJECTS
+        self._digest = "unread"
 
     @property
     def parts(self) -> Parts:
@@ -80,7 +82,10 @@ class Bp4dImporter:
 
     def describe(self) -> str:
         """Return what is read and how."""
-        return f"bp4d from {self._source.uri}, landmarks={self._landmarks}, crop={self._crop}"
+        return (
+            f"bp4d from {self._source.uri}, labels {self._digest}, "
+            f"landmarks={self._landmarks}, crop={self._crop}"
+        )
 
     def plan(self) -> tuple[list[SubjectPlan], list[Unusable]]:
         """Return a plan for each subject that has labels.
@@ -92,12 +97,14 @@ class Bp4dImporter:
         tracks = find_landmark_files(self._source) if self._landmarks == "release" else {}
         self._present = tuple(sorted({subject for subject, _ in files}))
         folder = self._picture_folder()
+        contents = self._source.read_all(list(files.values()))
+        self._digest = digest_of_labels(contents)
         plans = []
         for subject in self._present:
             labelled, num_frames = [], 0
             for task in (task for task in TASKS if (subject, task) in files):
                 path = files[subject, task]
-                data = self._source.read(path)
+                data = contents[path]
                 num_frames += len(parse_labels(data, where=self._source.where(path)))
                 labelled.append(
                     _Labelled(

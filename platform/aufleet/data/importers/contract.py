@@ -80,7 +80,8 @@ class Importer(Protocol):
         """Return what is read and how, "bp4d from s3://bucket/BP4D".
 
         It stands in the manifest and is the identity of an import: the same words mean that
-        finished subjects need not be read again.
+        finished subjects need not be read again. So after `plan` it names the digest of the
+        labels: with other labels it is another import.
         """
         ...
 
@@ -99,7 +100,8 @@ class Importer(Protocol):
     def read(self, plan: SubjectPlan) -> Iterator[FrameRecord | Unusable]:
         """Yield each frame of a subject, or why it cannot be used, in order.
 
-        Runs in a worker process. One decoded frame and the subject's labels are in memory.
+        Runs in a worker process. In memory are the subject's labels, two decoded frames, and up to
+        16 pictures as they lie in the source.
 
         Raises:
             DataError: The source changed since the plan was made.

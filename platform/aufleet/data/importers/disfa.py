@@ -33,6 +33,7 @@ from aufleet.data.importers.framing import (
     Place,
     PointsFrom,
     check_choice,
+    digest_of_labels,
     frame_photo,
     lost,
     record_of,
@@ -67,6 +68,7 @@ class DisfaImporter:
         self._crop: Crop = crop
         self._landmarks: PointsFrom = landmarks
         self._present: tuple[str, ...] = SUBJECTS
+        self._digest = "unread"
 
     @property
     def parts(self) -> Parts:
@@ -77,7 +79,10 @@ class DisfaImporter:
 
     def describe(self) -> str:
         """Return what is read and how."""
-        return f"disfa from {self._source.uri}, landmarks={self._landmarks}, crop={self._crop}"
+        return (
+            f"disfa from {self._source.uri}, labels {self._digest}, "
+            f"landmarks={self._landmarks}, crop={self._crop}"
+        )
 
     def plan(self) -> tuple[list[SubjectPlan], list[Unusable]]:
         """Return a plan for each subject that has labels; its items are the video, then the labels.
@@ -88,14 +93,15 @@ class DisfaImporter:
         files = find_label_files(self._source)
         videos = self._videos()
         self._present = tuple(files)
+        contents = self._source.read_all(
+            [by_unit[unit] for by_unit in files.values() for unit in CODED_UNITS]
+        )
+        self._digest = digest_of_labels(contents)
         plans = []
-        for subject, paths in files.items():
-            contents = self._read_labels([paths[unit] for unit in CODED_UNITS])
-            rows = self._join(contents, [paths[unit] for unit in CODED_UNITS])
-            labels = [
-                (paths[unit], sha256_of(data))
-                for unit, data in zip(CODED_UNITS, contents, strict=True)
-            ]
+        for subject, by_unit in files.items():
+            paths = [by_unit[unit] for unit in CODED_UNITS]
+            rows = self._join([contents[path] for path in paths], paths)
+            labels = [(path, sha256_of(contents[path])) for path in paths]
             items = (videos.get(subject, ""), *labels)
             plans.append(SubjectPlan(subject=subject, num_frames=len(rows), items=items))
         return plans, [
@@ -181,12 +187,6 @@ class DisfaImporter:
             f"there is no video {VIDEO_FOLDERS[0]}/LeftVideoSN001_comp.avi at {self._source.uri}",
             "copy the videos of the left camera from the release",
         )
-
-    def _read_labels(self, paths: Sequence[str]) -> list[bytes]:
-        contents = []
-        for path, data in zip(paths, self._source.read_ahead(paths), strict=True):
-            contents.append(self._source.read(path) if data is None else data)
-        return contents
 
     def _join(self, contents: Sequence[bytes], paths: Sequence[str]) -> Intensities:
         return join_intensities(

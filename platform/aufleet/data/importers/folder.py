@@ -19,6 +19,7 @@ from aufleet.data.importers.framing import (
     Labels,
     Place,
     check_choice,
+    digest_of_labels,
     frame_picture,
     lost,
     record_of,
@@ -44,14 +45,14 @@ class FolderImporter:
     def __init__(self, source: Source, *, labels: str, crop: Crop) -> None:
         check_choice("crop", crop, choices=CROPS)
         self._source, self._labels = source, labels
+        self._digest = "unread"
         self._crop: Crop = crop
         self.units: tuple[int, ...] = ()
         self.parts: Parts | None = None
 
     def describe(self) -> str:
         """Return what is read and how."""
-        table = self._labels or "labels"
-        return f"folder {self._source.uri}, labels={table}, crop={self._crop}"
+        return f"folder {self._source.uri}, labels {self._digest}, crop={self._crop}"
 
     def plan(self) -> tuple[list[SubjectPlan], list[Unusable]]:
         """Return a plan for each subject; units and parts are known afterwards.
@@ -60,7 +61,9 @@ class FolderImporter:
             DataError: The table is missing or wrong; the row is named.
         """
         path = find_table(self._source, named=self._labels, default="labels")
-        table = read_table(self._source.read(path), where=self._source.where(path))
+        data = self._source.read(path)
+        self._digest = digest_of_labels({path: data})
+        table = read_table(data, where=self._source.where(path))
         self.units, self.parts = units_of(table), parts_of(table)
         entries = entries_of(table, units=self.units)
         by_subject: dict[str, list[Entry]] = {}

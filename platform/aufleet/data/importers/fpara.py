@@ -19,7 +19,15 @@ from aufleet.data.importers.cells import (
     subject_of,
 )
 from aufleet.data.importers.contract import Parts, SubjectPlan, Unusable
-from aufleet.data.importers.framing import CROPS, Crop, Labels, Place, check_choice, lost
+from aufleet.data.importers.framing import (
+    CROPS,
+    Crop,
+    Labels,
+    Place,
+    check_choice,
+    digest_of_labels,
+    lost,
+)
 from aufleet.data.importers.labelled_video import (
     VIDEO_SUFFIXES,
     expected_frames,
@@ -64,12 +72,12 @@ class FparaImporter:
     def __init__(self, source: Source, *, labels: str, crop: Crop) -> None:
         check_choice("crop", crop, choices=CROPS)
         self._source, self._labels = source, labels
+        self._digest = "unread"
         self._crop: Crop = crop
 
     def describe(self) -> str:
         """Return what is read and how."""
-        table = self._labels or "examinations"
-        return f"fpara from {self._source.uri}, labels={table}, crop={self._crop}"
+        return f"fpara from {self._source.uri}, labels {self._digest}, crop={self._crop}"
 
     def plan(self) -> tuple[list[SubjectPlan], list[Unusable]]:
         """Return a plan for each subject.
@@ -78,7 +86,9 @@ class FparaImporter:
             DataError: The table is missing or wrong; the row is named.
         """
         path = find_table(self._source, named=self._labels, default="examinations")
-        table = read_table(self._source.read(path), where=self._source.where(path))
+        data = self._source.read(path)
+        self._digest = digest_of_labels({path: data})
+        table = read_table(data, where=self._source.where(path))
         check_columns(table, known=COLUMNS)
         table.require(*REQUIRED, known=COLUMNS)
         by_subject: dict[str, list[_Examination]] = {}

@@ -1,5 +1,7 @@
 """From a photo to what a record holds of it: aligned frame, landmarks, and LP-Net's crop."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -18,6 +20,7 @@ from aufleet.domain.action_units import NOT_CODED
 from aufleet.domain.landmarks import NUM_POINTS, POINTS_49_OF_68
 from aufleet.domain.palsy import NOT_GRADED, grade_of
 from aufleet.errors import ConfigError, FaceError, FrameError
+from aufleet.storage import sha256_of
 
 CROPS = ("none", "lpnet")
 Crop = Literal["none", "lpnet"]
@@ -95,6 +98,12 @@ def check_choice(name: str, value: str, *, choices: tuple[str, ...]) -> None:
     """
     if value not in choices:
         raise ConfigError(f"{name} cannot be {value!r}", f"choose {' or '.join(choices)}")
+
+
+def digest_of_labels(contents: Mapping[str, bytes]) -> str:
+    """Return a short digest of label files, path -> bytes."""
+    digests = {path: sha256_of(data) for path, data in contents.items()}
+    return sha256_of(json.dumps(digests, sort_keys=True).encode())[:12]
 
 
 def record_of(framed: Framed | Reason, place: Place, *, labels: Labels) -> FrameRecord | Unusable:

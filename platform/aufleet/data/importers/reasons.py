@@ -7,7 +7,7 @@ class Reason(StrEnum):
     """One short sentence each; they stand in published manifests and never change."""
 
     FILE_MISSING = "frame file missing"
-    SEQUENCE_MISSING = "sequence not in the source"
+    SEQUENCE_MISSING = "sequence not in the source (counted as one)"
     VIDEO_MISSING = "video file missing"
     UNREADABLE = "frame cannot be decoded"
     VIDEO_UNREADABLE = "video cannot be opened"

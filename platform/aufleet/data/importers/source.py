@@ -1,5 +1,6 @@
 """The tree that an importer reads: a local folder, or a prefix of an object store."""
 
+import os
 import re
 import tempfile
 from collections import deque
@@ -32,7 +33,8 @@ class Source:
 
     def files(self, folder: str = "") -> list[str]:
         """Return the paths of all files in a folder and below, sorted, relative to the source."""
-        keys = self.store.keys(f"{folder.strip('/')}/" if folder else "")
+        prefix = f"{folder.strip('/')}/" if folder else ""
+        keys = self.store.keys(prefix) if self.is_remote else _walk(Path(self.uri), prefix)
         return [key for key in keys if not _NO_DATA.search(key)]
 
     def read(self, path: str) -> bytes:
@@ -55,6 +57,17 @@ class Source:
                 f"{self.where(path)} was changed while it was imported", "repeat the command"
             )
         return data
+
+    def read_all(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """Return the bytes of some small files by path.
+
+        Raises:
+            ObjectMissingError: One is not there.
+        """
+        return {
+            path: self.read(path) if data is None else data
+            for path, data in zip(paths, self.read_ahead(paths), strict=True)
+        }
 
     def read_ahead(self, paths: Sequence[str]) -> Iterator[bytes | None]:
         """Yield the bytes of each file in order, None for one that is not there.
@@ -108,6 +121,20 @@ class Source:
             return self.read(path)
         except ObjectMissingError:
             return None
+
+
+def _walk(root: Path, prefix: str) -> list[str]:
+    """Return the files below a folder, also through links: labs link their large data."""
+    found, seen = [], set()
+    for folder, folders, names in os.walk(root / prefix, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back to where we come from
+            folders.clear()
+            continue
+        seen.add(real)
+        below = Path(folder).relative_to(root)
+        found += [(below / name).as_posix() for name in names]
+    return sorted(found)
 
 
 def open_source(uri: str) -> Source:

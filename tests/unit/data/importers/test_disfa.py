@@ -29,7 +29,7 @@ from aufleet.domain.disfa import CODED_UNITS
 from aufleet.domain.folds import DISFA_PARTS
 from aufleet.errors import DataError
 
-NOT_THERE = "sequence not in the source"
+NOT_THERE = "sequence not in the source (counted as one)"
 REST = len(SUBJECTS) - 1
 
 

@@ -120,7 +120,7 @@ def test_the_table_may_have_another_name(tmp_path, import_all) -> None:
 
 def test_help_names_every_column_that_is_read(tmp_path) -> None:
     assert IMPORTERS["fpara"](str(tmp_path)).describe() == (
-        f"fpara from {tmp_path}, labels=examinations, crop=none"
+        f"fpara from {tmp_path}, labels unread, crop=none"
     )
     for column in ("subject", "video", "house_brackmann", "side", "exercise", "sequence"):
         assert f"\n  {column} " in FPARA_COLUMNS
