@@ -40,6 +40,9 @@ def command(
     holds a search or, under `rows`, a table of named configurations, which are all scored; keys
     and starts from earlier models are described in docs/experiments.md.
 
+    `early_stopping` and `budget` in the file say when configurations are given up and when the
+    search ends; a larger budget continues it. One driver runs an experiment at a time.
+
     --set changes a value of the file: epochs=5 (of every trial), resources.ranks=2, folds=[1],
     name=other, or an input of the table.
 
@@ -50,6 +53,7 @@ def command(
     from aufleet.data.dataset import open_dataset
     from aufleet.storage import open_store, root_uri
     from aufleet.tuning.experiment import read_experiment
+    from aufleet.tuning.forecast import forecast, in_words
     from aufleet.tuning.grid import dataset_uri
     from aufleet.tuning.plan import plan_of
 
@@ -64,9 +68,13 @@ def command(
             "trials": plan.trials,
             "resources_per_trial": plan.resources_per_trial,
         }
+        if (estimate := forecast(wanted, plan, root=root)) is not None:
+            plain["expected"] = estimate.to_plain()
         if wanted.rows:
             plain |= {"rows": dict(plan.rows), "left_out": dict(plan.left_out)}
         _show_plan(plain, as_json=as_json)
+        if estimate and not as_json:
+            console.print(f"[dim]{in_words(estimate)}[/]")
         return
     for row, reason in plan.left_out.items():
         errors.print(f"row {row} is left out: {reason}", soft_wrap=True, markup=False)
@@ -81,6 +89,8 @@ def command(
 
 def _show_winner(leaderboard: "Leaderboard") -> None:
     winner = leaderboard.winner
+    if leaderboard.ended_early:
+        console.print(f"{leaderboard.ended_early} is spent; a larger one continues the search")
     if winner is None or winner.validation is None:
         console.print("no configuration has finished all its folds")
     else:
@@ -89,7 +99,9 @@ def _show_winner(leaderboard: "Leaderboard") -> None:
             f"winner {winner.model} {winner.config_id}: macro F1 {scores.mean:.3f} on the "
             f"validation subjects, best constant answer {scores.constant_baseline:.3f}"
         )
-    console.print(f"[dim]aufleet leaderboard {leaderboard.experiment} shows every configuration[/]")
+    name = leaderboard.experiment
+    console.print(f"[dim]aufleet leaderboard {name} shows every configuration[/]")
+    console.print(f"[dim]aufleet report {name} writes them on a page[/]")
 
 
 def _search(
@@ -110,7 +122,8 @@ def _search(
     store = root.child(f"experiments/{experiment.name}")
     # Progress goes to standard error: standard output is for the result.
     tracker = MlflowTracker(experiment.name, store=store, rows=plan.rows)
-    listeners = [show_progress(errors, rows=plan.rows), tracker]
+    gpus = experiment.resources.gpus_per_rank
+    listeners = [show_progress(errors, rows=plan.rows, gpus_per_rank=gpus), tracker]
     with no_orphans(), ray_session(num_cpus=cpus):
         return run_search(
             experiment,

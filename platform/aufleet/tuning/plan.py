@@ -22,6 +22,8 @@ class Plan:
     """Row -> its config_id, of those that run."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Row -> why it does not run."""
+    drawn: tuple[Configuration, ...] = ()
+    """Configurations as they will be, or as many like them where scores decide about later ones."""
 
     @property
     def trials(self) -> int:
@@ -69,6 +71,7 @@ def plan_of(experiment: Experiment, *, root: Store) -> Plan:
         },
         rows={one.row: one.config_id for one in configurations if one.row},
         left_out=left_out,
+        drawn=tuple(configurations),
     )
 
 

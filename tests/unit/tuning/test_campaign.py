@@ -1,0 +1,168 @@
+"""Which fold comes next, who lives, and what a budget allows."""
+
+import pytest
+
+from aufleet.training.results import EpochReport
+from aufleet.tuning.campaign import Campaign
+from aufleet.tuning.experiment import parse_experiment
+from aufleet.tuning.grid import ConfigurationSource
+from aufleet.tuning.ledger import Ledger
+from aufleet.tuning.limits import Budget
+from aufleet.tuning.meter import Meter
+from aufleet.tuning.runs import limits_of
+
+from .conftest import result_of
+
+FILE = """
+name: small
+task: au
+dataset: faces/1
+models: [algrnet]
+fixed: {epochs: 9}
+search: {learning_rate: {choice: [0.9, 0.1, 0.8, 0.2]}}
+early_stopping: {kind: asha, grace_epochs: 1, caution: 0}
+"""
+
+
+class Clock:
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+def campaign_of(root, heard, *, text=FILE, budget=None, clock=None, usage=None):
+    experiment = parse_experiment(text, source="small.yaml")
+    ledger = Ledger(root.child("experiments/small"))
+    source = ConfigurationSource(experiment, root=root, known=ledger.configurations())
+    meter = Meter(budget or Budget(), usage=usage, now=clock or Clock())
+    limits = limits_of(experiment, meter=meter)
+    return Campaign(source, ledger=ledger, listener=heard, limits=limits)
+
+
+def report(epoch, score):
+    return EpochReport(
+        epoch=epoch,
+        score=score,
+        loss=1 - score,
+        train_loss=1 - score,
+        per_label={},
+        seconds=0.0,
+        frames_per_s=0.0,
+        learning_rate=0.1,
+    )
+
+
+def play(campaign, run):
+    """Train a run with its learning rate as its score; returns how far it came."""
+    score = run.trial.learning_rate
+    campaign.begin(run)
+    if campaign.is_condemned(run):
+        campaign.stop(run)
+        return 0
+    for epoch in range(1, run.trial.epochs + 1):
+        if campaign.report(run, report(epoch, score)) and epoch < run.trial.epochs:
+            campaign.stop(run)
+            return epoch
+    campaign.finish(run, result_of(score))
+    return run.trial.epochs
+
+
+def play_all(campaign):
+    return [
+        (run.trial.learning_rate, run.trial.fold, play(campaign, run))
+        for run in iter(campaign.next_run, None)
+    ]
+
+
+def test_a_configuration_that_is_given_up_gets_no_further_folds(root, heard):
+    played = play_all(campaign_of(root, heard))
+    assert played[:3] == [(0.9, 1, 9), (0.9, 2, 9), (0.9, 3, 9)]
+    # Before two configurations have two folds nobody knows what a fold's lead is worth.
+    assert [rate for rate, _, epochs in played if epochs == 9].count(0.9) == 3
+    ledger = Ledger(root.child("experiments/small"))
+    stopped = {one.config_id for one in ledger.stops()}
+    assert len(stopped) >= 2
+    assert [one.config_id for one in heard.of("configuration_stopped")] == [
+        one.config_id for one in sorted(ledger.stops(), key=lambda one: one.at)
+    ]
+    assert {one.status for one in ledger.trials() if one.config_id in stopped} <= {
+        "stopped",
+        "finished",
+    }
+
+
+def test_what_was_given_up_stays_so_after_a_restart(root, heard):
+    play_all(campaign_of(root, heard))
+    ledger = Ledger(root.child("experiments/small"))
+    before = ledger.stops()
+    again = campaign_of(root, heard)
+    assert again.next_run() is None
+    assert not again.is_waiting
+    assert Ledger(root.child("experiments/small")).stops() == before
+
+
+def test_a_restart_in_the_middle_knows_the_rungs(root, heard):
+    first = campaign_of(root, heard)
+    runs = [first.next_run() for _ in range(4)]
+    for run in runs[:3]:
+        play(first, run)
+    first.begin(runs[3])
+    first.report(runs[3], report(1, 0.1))
+    # Killed here. The rung of the fourth run is known, and the run is handed out again.
+    again = campaign_of(root, heard)
+    run = again.next_run()
+    assert run.name == runs[3].name
+    rungs = Ledger(root.child("experiments/small")).rungs()
+    assert (0.1, 1) in {(one.score, one.epoch) for one in rungs}
+    again.begin(run)
+    again.report(run, report(1, 0.1))
+    assert len(Ledger(root.child("experiments/small")).rungs()) == len(rungs), "told again"
+
+
+def test_a_budget_of_trials_lets_what_has_begun_end(root, heard):
+    text = FILE.replace("kind: asha, grace_epochs: 1, caution: 0", "kind: none")
+    campaign = campaign_of(root, heard, text=text, budget=Budget(trials=4))
+    assert len(play_all(campaign)) == 4
+    assert campaign.budget_spent == "the budget of 4 trials"
+    assert not campaign.is_waiting
+    assert len(Ledger(root.child("experiments/small")).configurations()) == 2
+    again = campaign_of(root, heard, text=text, budget=Budget(trials=4))
+    assert again.next_run() is None
+    larger = campaign_of(root, heard, text=text, budget=Budget(trials=7))
+    assert len(play_all(larger)) == 3
+
+
+def test_hours_pause_what_runs_and_more_of_them_continue_it(root, heard):
+    clock, usage = Clock(), {}
+    campaign = campaign_of(root, heard, budget=Budget(hours=1), clock=clock, usage=usage)
+    run = campaign.next_run()
+    campaign.begin(run)
+    assert not campaign.report(run, report(1, 0.5))
+    clock.now_s = 3600.0
+    assert campaign.report(run, report(2, 0.5))
+    campaign.stop(run)
+    assert campaign.next_run() is None
+    assert not campaign.is_waiting
+    [record] = Ledger(root.child("experiments/small")).trials()
+    assert (record.status, record.held_s, len(record.curve)) == ("paused", 3600.0, 2)
+    assert record.reason == "the budget of 1 hours ended; it can go on"
+
+    again = campaign_of(root, heard, budget=Budget(hours=2), clock=clock, usage=usage)
+    run = again.next_run()
+    assert (run.name, run.attempt) == (record.trial_id, 2)
+
+
+def test_gpu_hours_are_those_of_all_ranks():
+    clock, usage = Clock(), {"gpu_seconds": 1800.0}
+    meter = Meter(Budget(gpu_hours=1), usage=usage, now=clock)
+    meter.start("a", cpus=4, gpus=2)
+    clock.now_s = 600.0
+    assert not meter.is_time_up()
+    assert meter.end("a") == 600.0
+    meter.start("b", cpus=4, gpus=2)
+    clock.now_s = 900.0
+    assert meter.is_time_up() == "the budget of 1 GPU hours"
+    assert meter.gpu_hours == pytest.approx(1.0)
+    assert usage["gpu_seconds"] == pytest.approx(3600.0)
