@@ -95,9 +95,9 @@ class Body:
         parts = [self._move_part(part, jaw=jaw, gaze_deg=gaze_deg) for part in self._parts]
         attributes = self._attributes.copy()
         attributes[: len(skin), RELIEF] = skin[:, 3:]
-        return Posture(
-            points=np.concatenate([skin[:, :3], *parts]).astype(np.float32), attributes=attributes
-        )
+        points = np.empty((len(attributes), 3), dtype=np.float32)
+        np.concatenate([skin[:, :3], *parts], out=points, casting="same_kind")
+        return Posture(points=points, attributes=attributes)
 
     def _lay_out(self) -> tuple[Floats, Indices]:
         """Return the resting attributes and the triangles of skin and parts together."""

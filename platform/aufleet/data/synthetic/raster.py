@@ -279,12 +279,10 @@ def _light_up(at: Floats, texel: Floats, light: Light, half: Floats, colour: Flo
 
 @exactly_compiled
 def store_light(linear: Floats, result: Floats) -> None:
-    """Fill result (H, W, 3) with the levels, 0 to 255, in which a camera stores linear light."""
-    for y in range(linear.shape[0]):
-        for x in range(linear.shape[1]):
-            for k in range(3):
-                light = min(max(linear[y, x, k], _ZERO), _ONE)
-                result[y, x, k] = np.sqrt(light) * np.float32(255)
+    """Fill result (N,) with the levels, 0 to 255, in which a camera stores linear light (N,)."""
+    for k in range(len(linear)):
+        light = min(max(linear[k], _ZERO), _ONE)
+        result[k] = np.sqrt(light) * np.float32(255)
 
 
 @exactly_compiled

@@ -126,7 +126,7 @@ def expose(
         rng: Draws the noise.
     """
     frame = np.empty_like(linear)
-    store_light(linear, frame)
+    store_light(linear.reshape(-1), frame.reshape(-1))
     if len(frame) != size_px:
         frame = cv2.resize(frame, (size_px, size_px), interpolation=cv2.INTER_AREA)
     if scene.blur_px > 0.2:

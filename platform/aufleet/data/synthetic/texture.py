@@ -101,7 +101,9 @@ def _noise(rng: np.random.Generator, cells_x: int, cells_y: int | None = None) -
     return np.float32(1.3) * cv2.resize(cells, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
 
 
+@cache
 def _bell(out: float, up: float, width: float, height: float) -> Map:
+    """Return a bell around a point of both halves, not to be written to."""
     p = rest_positions()
     square = ((np.abs(p[..., 0]) - out) / width) ** 2 + ((p[..., 1] - up) / height) ** 2
     return np.exp(-0.5 * square) * (p[..., 2] > -2)
@@ -140,7 +142,17 @@ def _line(lines: list[NDArray[np.float64]], *, thickness: int, softness: float) 
 
 
 def _blend(canvas: NDArray[np.float32], colour: Colour, weight: Map) -> None:
-    canvas[..., :3] += weight[..., None] * (colour.astype(np.float32) - canvas[..., :3])
+    # Most weights are zero but for a few rows and columns.
+    painted = weight != 0
+    rows, columns = _extent(painted.any(axis=1)), _extent(painted.any(axis=0))
+    area = canvas[rows, columns, :3]
+    area += weight[rows, columns, None] * (colour.astype(np.float32) - area)
+
+
+def _extent(used: NDArray[np.bool_]) -> slice:
+    """Return the slice from the first to the last that is used."""
+    places = np.flatnonzero(used)
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
 
 
 def _paint_head(identity: Identity, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -275,27 +287,44 @@ def _first_relief(rng: np.random.Generator) -> NDArray[np.floating]:
     wave = 0.12 * _noise(rng, 10) + 0.05 * across
     for level in np.array([5.9, 6.55, 7.2]) + rng.uniform(-0.12, 0.12, 3):
         height += _groove(up - level - wave, 0.13) * (up > 5.2)
+    for furrow in _everybodys_furrows():
+        height += furrow
+    chin = (up < -6.0) & (np.abs(x) < 2.6)
+    return height + 0.4 * chin * _noise(rng, 80) * (p[..., 2] > 0)
+
+
+@cache
+def _everybodys_furrows() -> tuple[NDArray[np.floating], ...]:
+    """Return crow's feet, nasolabial folds, dimples and the lines beside the chin."""
+    p = rest_positions()
+    across, up = np.abs(p[..., 0]), p[..., 1]
     angle = np.arctan2(up - 2.55, across - 4.3)
     reach = np.hypot(up - 2.55, across - 4.3)
     rays = sum(_groove((angle - a) * reach, 0.09) for a in (-0.45, 0.0, 0.4))
-    height += rays * _step((reach - 0.5).astype(np.float32), 0.1) * (across > 4.4) * (reach < 2.3)
     fold = np.interp(up, [-5.2, -4.3, -3.0, -1.8, -1.0], [3.1, 3.15, 2.75, 2.1, 1.75])
-    height += 1.3 * _groove(across - fold, 0.26) * (up < -0.8) * (up > -5.0)
-    height += 2.0 * _groove(across - 3.35 + 0.15 * (up + 4.3) ** 2, 0.14) * (np.abs(up + 4.3) < 1)
     mouth = np.interp(up, [-6.6, -4.7], [3.0, 2.55])
-    height += 1.2 * _groove(across - mouth, 0.15) * (up < -4.7) * (up > -6.8)
-    chin = (up < -6.0) & (np.abs(x) < 2.6)
-    return height + 0.4 * chin * _noise(rng, 80) * (p[..., 2] > 0)
+    return (
+        rays * _step((reach - 0.5).astype(np.float32), 0.1) * (across > 4.4) * (reach < 2.3),
+        1.3 * _groove(across - fold, 0.26) * (up < -0.8) * (up > -5.0),
+        2.0 * _groove(across - 3.35 + 0.15 * (up + 4.3) ** 2, 0.14) * (np.abs(up + 4.3) < 1),
+        1.2 * _groove(across - mouth, 0.15) * (up < -4.7) * (up > -6.8),
+    )
 
 
 def _second_relief(rng: np.random.Generator) -> NDArray[np.floating]:
     """Carve the frown lines, the nose's bridge, the bags under the eyes, the puckered lips."""
     p = rest_positions()
-    x, across, up = p[..., 0], np.abs(p[..., 0]), p[..., 1]
+    lips = np.sin(p[..., 0] * 2 * np.pi / 0.55 + 0.6 * _noise(rng, 8))
+    return _frown_and_bags() + 0.35 * lips * (p[..., 1] < -2.6) * (p[..., 1] > -6.2)
+
+
+@cache
+def _frown_and_bags() -> NDArray[np.floating]:
+    p = rest_positions()
+    across, up = np.abs(p[..., 0]), p[..., 1]
     height = 1.2 * _groove(across - 0.5 - 0.1 * (up - 4.2) ** 2, 0.14) * (up > 3.4)
     for level in (1.7, 2.3, 2.9):
         height += _groove(up - level + 0.5 * across, 0.12) * (across < 1.5) * (up < 3.4)
     bag = 1.75 - 0.25 * (1 - ((across - 3.1) / 1.6) ** 2)
     height += 1.1 * _groove(up - bag, 0.13) * (across > 1.6)
-    lips = np.sin(x * 2 * np.pi / 0.55 + 0.6 * _noise(rng, 8))
-    return height + 0.35 * lips * (up < -2.6) * (up > -6.2)
+    return height
