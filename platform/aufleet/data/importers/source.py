@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from aufleet.errors import DataError, ObjectMissingError
 from aufleet.storage import Store, open_store, sha256_of
@@ -102,8 +102,7 @@ class Source:
                 raise ObjectMissingError(f"{file} is not there", "copy it from the release")
             yield file
             return
-        with tempfile.TemporaryDirectory(prefix="aufleet-import-") as folder:
-            copy = Path(folder, PurePosixPath(path).name)
+        with _nameless_file() as copy:
             self.store.download(path, to=copy)
             yield copy
 
@@ -121,6 +120,18 @@ class Source:
             return self.read(path)
         except ObjectMissingError:
             return None
+
+
+@contextmanager
+def _nameless_file() -> Iterator[Path]:
+    """Give an empty file that no folder lists: even after SIGKILL no patient's video stays."""
+    with tempfile.TemporaryFile() as file:
+        path = Path("/proc/self/fd", str(file.fileno()))
+        if path.exists():
+            yield path
+            return
+    with tempfile.TemporaryDirectory(prefix="aufleet-import-") as folder:  # not Linux
+        yield Path(folder, "video")
 
 
 def _walk(root: Path, prefix: str) -> list[str]:

@@ -119,7 +119,9 @@ def _opened(path: Path) -> Iterator[Any]:
         logging.setLogLevel(level)
     try:
         if not capture.isOpened():
-            raise FrameError(f"{path.name} is not a video that can be opened")
+            raise FrameError(
+                f"{path.name} is not a video that can be opened", "convert it, or copy it again"
+            )
         yield capture
     finally:
         capture.release()

@@ -1,4 +1,5 @@
 import os
+import tempfile
 
 import pytest
 
@@ -47,10 +48,14 @@ def test_reading_may_stop_in_the_middle(source) -> None:
     reading.close()
 
 
-def test_a_video_is_a_file_of_this_machine_while_it_is_read(source) -> None:
+def test_a_video_is_a_file_of_this_machine_that_no_folder_lists(
+    source, tmp_path_factory, monkeypatch
+) -> None:
+    folder = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     with source.local_copy("b/deep/y.csv") as path:
-        assert path.name == "y.csv"
         assert path.read_bytes() == b"b/deep/y.csv"
+        assert list(folder.iterdir()) == []
 
     assert path.exists() is not source.is_remote
     with pytest.raises(ObjectMissingError, match="nothing"), source.local_copy("b/nothing"):
