@@ -13,6 +13,9 @@ def command(
     out: Path | None = typer.Option(
         None, "--out", help="Where to write the page; default: NAME-report.html."
     ),
+    curves: Path | None = typer.Option(
+        None, "--curves", help="Also write the learning curves, for `aufleet tune --simulate`."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Write the report of an experiment: one HTML page that needs no network and no script.
@@ -25,6 +28,8 @@ def command(
 
     Example: aufleet report bp4d-search --out docs/search.html
     """
+    from aufleet.tuning.curves import record, write_curves
+    from aufleet.tuning.ledger import Ledger
     from aufleet.tuning.report import read_content, render
 
     store = experiment_store(experiment)
@@ -36,6 +41,9 @@ def command(
     unfinished.write_text(page, encoding="utf-8")
     unfinished.replace(file)
     store.write("report/index.html", page.encode())
+    if curves is not None:
+        trials = Ledger(store).trials()
+        write_curves(record(trials, folds=content.experiment.folds), curves)
     if as_json:
         print_json({"page": str(file), "stored": store.uri_of("report/index.html")})
     else:

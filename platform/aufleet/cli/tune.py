@@ -28,6 +28,9 @@ def command(
     dataset: str = typer.Option("", help="Data set in the place of the file's."),
     settings: list[str] | None = _SETTINGS,
     dry_run: bool = typer.Option(False, "--dry-run", help="Print the plan and run nothing."),
+    simulate: Path | None = typer.Option(
+        None, "--simulate", metavar="CURVES", help="Search over known learning curves instead."
+    ),
     cpus: int | None = typer.Option(None, "--cpus", min=1, help="CPUs to use; default: all."),
     retry_failed: bool = typer.Option(
         False, "--retry-failed", help="Try again what failed for good in an earlier run."
@@ -46,6 +49,9 @@ def command(
     --set changes a value of the file: epochs=5 (of every trial), resources.ranks=2, folds=[1],
     name=other, or an input of the table.
 
+    --simulate reads learning curves (docs/search.md has the format) and tells how many epochs the
+    file's early stopping takes on them, and what it finds.
+
     Example: aufleet tune bp4d-search.yaml --dry-run
 
     Example: aufleet tune ablation:algrnet-bp4d --dataset demo/1 --set width=0.125 --set epochs=5
@@ -59,6 +65,9 @@ def command(
 
     changes = parse_settings(settings or []) | ({"dataset": dataset} if dataset else {})
     wanted = read_experiment(_file_of(experiment), changes=changes)
+    if simulate is not None:
+        _simulate(wanted, simulate, as_json=as_json)
+        return
     root = open_store(root_uri())
     plan = plan_of(wanted, root=root)
     if dry_run:
@@ -85,6 +94,39 @@ def command(
         print_json(leaderboard.to_plain())
     else:
         _show_winner(leaderboard)
+
+
+def _simulate(experiment: "Experiment", file: Path, *, as_json: bool) -> None:
+    from aufleet.tuning.curves import read_curves
+    from aufleet.tuning.meter import Meter
+    from aufleet.tuning.runs import limits_of
+    from aufleet.tuning.simulation import simulate
+
+    curves = read_curves(file)
+    like = experiment.model_copy(update={"folds": curves.folds})
+    outcome = simulate(
+        curves,
+        limits=limits_of(like, meter=Meter(experiment.budget)),
+        seed=experiment.sampler.seed,
+    )
+    best = max(one.score for one in curves.configurations)
+    plain = {
+        "epochs": outcome.epochs,
+        "grid_epochs": curves.grid_epochs,
+        "stopped": outcome.stopped,
+        "found": outcome.best,
+        "best": best,
+    }
+    if as_json:
+        print_json(plain)
+        return
+    found = "nothing" if outcome.best is None else f"F1 {outcome.best:.3f}"
+    console.print(
+        f"{outcome.epochs:,} epochs, {outcome.epochs / curves.grid_epochs:.0%} of the "
+        f"{curves.grid_epochs:,} of the full grid; {outcome.stopped} of "
+        f"{len(curves.configurations)} configurations were given up; found {found}, "
+        f"the best is F1 {best:.3f}"
+    )
 
 
 def _show_winner(leaderboard: "Leaderboard") -> None:

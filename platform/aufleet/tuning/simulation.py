@@ -36,12 +36,14 @@ class Outcome:
         best: Its winner's score, had all been trained; None where no configuration ended whole.
         trace: (epochs so far, score of the best so far) whenever a configuration ended whole.
         stopped: Configurations that were given up.
+        whole: (epochs so far, curve of the last fold) whenever a configuration ended whole.
     """
 
     epochs: int
     best: float | None
     trace: Sequence[tuple[int, float]]
     stopped: int
+    whole: Sequence[tuple[int, tuple[float, ...]]] = ()
 
     def epochs_to(self, score: float) -> int | None:
         """Return the epochs after which the best stayed at a score or above; None for never."""
@@ -135,7 +137,7 @@ def simulate(curves: Curves, *, limits: Limits, slots: int = 1, seed: int = 0) -
     scheduler = FoldScheduler(searcher)
     running: list[_Running] = []
     whole: dict[str, dict[int, float]] = {}
-    epochs, number, trace = 0, 0, []
+    epochs, number, trace, ended = 0, 0, [], []
     best: tuple[float, str] | None = None
     while True:
         while len(running) < slots:
@@ -163,11 +165,13 @@ def simulate(curves: Curves, *, limits: Limits, slots: int = 1, seed: int = 0) -
                     max(best, (mean, one.trial.config_id)) if best else (mean, one.trial.config_id)
                 )
                 trace.append((epochs, source.by_id[best[1]].score))
+                ended.append((epochs, tuple(one.curve)))
     return Outcome(
         epochs=epochs,
         best=source.by_id[best[1]].score if best else None,
         trace=trace,
         stopped=len(ledger.stops()),
+        whole=ended,
     )
 
 

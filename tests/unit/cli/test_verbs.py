@@ -36,9 +36,12 @@ VERBS = {
     ("token", "list"): {"--json"},
     ("token", "revoke"): set(),
     ("train",): {"--dataset", "--model", "--fold", "--epochs", "--set", "--out", "--json"},
-    ("tune",): {"--dataset", "--set", "--dry-run", "--cpus", "--retry-failed", "--json"},
+    ("tune",): {
+        *("--dataset", "--set", "--dry-run", "--simulate", "--cpus", "--retry-failed"),
+        "--json",
+    },
     ("leaderboard",): {"--json"},
-    ("report",): {"--out", "--json"},
+    ("report",): {"--out", "--curves", "--json"},
     ("ui",): {"--port", "--host"},
     ("promote",): {"--from", "--alias", "--json"},
     ("evaluate",): {
