@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
+from aufleet.data.decoding import decode_frame
 from aufleet.data.importers import IMPORTERS, Importer
 from aufleet.data.importers.synthetic import SOURCES, SyntheticImporter
 from aufleet.data.records import FrameRecord
@@ -71,6 +72,20 @@ def test_the_description_tells_imports_apart() -> None:
     assert SyntheticImporter("bp4d", subjects=41).describe() == described[0]
 
 
+def test_a_crop_for_lpnet_is_cut_on_request_and_changes_nothing_else() -> None:
+    with_crop = SyntheticImporter("fpara", subjects=6, frames=2, crop="lpnet")
+    plain = SyntheticImporter("fpara", subjects=6, frames=2)
+    assert with_crop.describe() != plain.describe()
+    for record, expected in zip(frames_of(with_crop, 0), frames_of(plain, 0), strict=True):
+        assert (record.jpeg, expected.crop_240) == (expected.jpeg, None)
+        assert record.crop_240 is not None
+        crop = decode_frame(record.crop_240)
+        assert crop.shape == (240, 240, 3)
+        corners = [crop[:20, :20], crop[:20, -20:], crop[-20:, :20], crop[-20:, -20:]]
+        assert max(corner.max() for corner in corners) < 20, "black outside of the face"
+        assert crop[60:200, 80:160].mean() > 20
+
+
 def test_women_of_bp4d_have_no_beards() -> None:
     from aufleet.data.synthetic.identity import draw_identity
 
@@ -84,6 +99,7 @@ def test_women_of_bp4d_have_no_beards() -> None:
         ("ck", {}, "no synthetic data set 'ck'.*bp4d, disfa, fpara, faces, palsy"),
         ("bp4d", {"subjects": 0}, "0 subjects"),
         ("bp4d", {"frames": 0}, "0 frames"),
+        ("bp4d", {"crop": "ellipse"}, "crop cannot be 'ellipse'"),
         ("disfa", {"seed": -1}, "seed is -1"),
         ("faces", {"frames": 0}, "frames_per_subject is 0"),
     ],

@@ -9,9 +9,12 @@ that `aufleet data synth` renders, byte for byte.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from aufleet.data.crop_240 import cut_crop_240
+from aufleet.data.decoding import decode_frame
 from aufleet.data.importers.contract import Parts, SubjectPlan, Unusable
+from aufleet.data.importers.framing import CROPS, Crop, check_choice, encode_jpeg
 from aufleet.data.records import FrameRecord
 from aufleet.data.synthetic import (
     PRESETS,
@@ -25,6 +28,8 @@ from aufleet.errors import ConfigError
 _FACES, _PALSY = "faces", "palsy"
 SOURCES = (*PRESETS, _FACES, _PALSY)
 """What can be rendered."""
+_OUTLINE = slice(0, 27)
+"""Of the 68 points: jaw and brows."""
 _NUM_FACES, _NUM_FRAMES = 12, 40
 
 
@@ -37,12 +42,14 @@ class SyntheticImporter:
         subjects: How many; None: as the preset's data set has, 12 faces otherwise.
         frames: Of each subject; None: as the preset's data set has, 40 otherwise.
         seed: Decides every face and label.
+        crop: "lpnet" adds LP-Net's masked crop, cut out of the aligned frame.
     """
 
     source: str
     subjects: int | None = None
     frames: int | None = None
     seed: int = 0
+    crop: Crop = "none"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be rendered.
@@ -55,6 +62,7 @@ class SyntheticImporter:
                 f"there is no synthetic data set {self.source!r}",
                 f"choose from {', '.join(SOURCES)}",
             )
+        check_choice("crop", self.crop, choices=CROPS)
         _ = self._settings
 
     @property
@@ -78,7 +86,8 @@ class SyntheticImporter:
         """Return the preset and its size: the same words are the same bytes."""
         settings = self._settings
         size = {"subjects": len(self._names), "frames": self._length, "seed": settings.seed}
-        return f"synthetic {self.source} {json.dumps(size)}"
+        crop = "" if self.crop == "none" else f", crop {self.crop}"
+        return f"synthetic {self.source} {json.dumps(size)}{crop}"
 
     def plan(self) -> tuple[Sequence[SubjectPlan], Sequence[Unusable]]:
         """Return one plan for each subject; nothing is unusable."""
@@ -93,9 +102,9 @@ class SyntheticImporter:
         _stay_on_one_core()
         (index,) = plan.items
         settings = self._settings
-        if isinstance(settings, FilmSettings):
-            return film_subject(settings, index)
-        return render_frames(settings, index)
+        render = film_subject if isinstance(settings, FilmSettings) else render_frames
+        records = render(settings, index)  # pyright: ignore[reportArgumentType] - its own settings
+        yield from records if self.crop == "none" else map(_with_crop, records)
 
     @property
     def _settings(self) -> FilmSettings | SyntheticSettings:
@@ -124,6 +133,14 @@ class SyntheticImporter:
         if isinstance(settings, FilmSettings):
             return settings.length
         return settings.frames_per_subject
+
+
+def _with_crop(record: FrameRecord) -> FrameRecord:
+    assert record.landmarks_68 is not None
+    crop = cut_crop_240(
+        decode_frame(record.jpeg), landmarks=record.landmarks, outline=record.landmarks_68[_OUTLINE]
+    )
+    return replace(record, crop_240=encode_jpeg(crop))
 
 
 def _stay_on_one_core() -> None:

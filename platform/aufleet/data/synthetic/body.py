@@ -37,7 +37,7 @@ _MOST_RIM = 0.3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Posture:
-    """A face that does something, before it is seen by a camera.
+    """A face that does something, before it is seen by a camera; until the next one is posed.
 
     Attributes:
         points: (V, 3) float32 cm in the head's axes; the first 468 are the canonical vertices.
@@ -93,7 +93,8 @@ class Body:
             skin[lids, :3] = _outside_ball(skin[lids, :3], centre.astype(np.float32))
         jaw = self._jaw_shift(acting)
         parts = [self._move_part(part, jaw=jaw, gaze_deg=gaze_deg) for part in self._parts]
-        attributes = self._attributes.copy()
+        # Written over in place: reliefs here, normals when it is drawn, the rest never changes.
+        attributes = self._attributes
         attributes[: len(skin), RELIEF] = skin[:, 3:]
         points = np.empty((len(attributes), 3), dtype=np.float32)
         np.concatenate([skin[:, :3], *parts], out=points, casting="same_kind")
