@@ -53,10 +53,11 @@ def brightness(jpeg: bytes) -> float:
 
 
 def write_video(path: Path, photos: list[Photo], *, codec: str = "MJPG") -> Path:
-    """Write photos as a video of 20 frames a second."""
+    """Write photos of one size as a video of 20 frames a second."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = photos[0].pixels.shape[:2]
     writer = cv2.VideoWriter(
-        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), 20.0, (SIZE, SIZE)
+        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), 20.0, (width, height)
     )
     assert writer.isOpened()
     for one in photos:
@@ -66,9 +67,10 @@ def write_video(path: Path, photos: list[Photo], *, codec: str = "MJPG") -> Path
 
 
 def cut_off(path: Path, *, keep: float) -> None:
-    """Truncate a file, as a copy that broke."""
+    """Truncate a file in the middle of its frames, as a copy that broke."""
     data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * keep)])
+    start = max(data.find(b"movi"), 0)
+    path.write_bytes(data[: start + int((len(data) - start) * keep)])
 
 
 def damage_frame(path: Path, number: int) -> None:

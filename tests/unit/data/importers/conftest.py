@@ -42,7 +42,7 @@ class Imported:
 ImportAll = Callable[..., Imported]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def import_all() -> ImportAll:
     """Plan and read everything, in this process."""
 
