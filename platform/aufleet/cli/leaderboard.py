@@ -82,12 +82,15 @@ def _cells(row: "Row", *, folds: list[int]) -> list[str]:
 
 def _describe(row: "Row") -> str:
     """Name a configuration, say what is searched in it, and what became of it."""
+    from rich.markup import escape
+
     lines = [" ".join(filter(None, [row.row, row.model, row.config_id]))]
     if row.hyperparameters:
         settings = [f"{key}={_short(value)}" for key, value in row.hyperparameters.items()]
         lines.append(f"[dim]{', '.join(settings)}[/]")
     if row.status != "finished":
-        lines.append(f"[yellow]{row.status}{': ' if row.reason else ''}{row.reason or ''}[/]")
+        told = row.reason if row.reason.startswith(row.status) else f"{row.status}: {row.reason}"
+        lines.append(f"[yellow]{escape(told.removesuffix(': '))}[/]")
     return "\n".join(lines)
 
 

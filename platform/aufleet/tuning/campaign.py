@@ -110,6 +110,8 @@ class Campaign:
     def begin(self, run: Run) -> None:
         """Hear that a trial has its resources."""
         self._limits.meter.start(run.name, cpus=run.cpus, gpus=run.gpus)
+        if not self.is_condemned(run):
+            self._listener.trial_started(run.trial)
 
     def finish(self, run: Run, result: TrialResult) -> None:
         """Write down a result."""

@@ -191,12 +191,6 @@ class _Relay(tune.Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
         self._check()
 
-    def on_trial_start(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: object
-    ) -> None:
-        if CHECKPOINT not in trial.config:
-            self._listener.trial_started(_config_of(trial))
-
     def on_trial_result(
         self,
         iteration: int,

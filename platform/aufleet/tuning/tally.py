@@ -23,6 +23,7 @@ class Tally:
         self._running: dict[str, tuple[float, float]] = {}
         self._over: Counter[str] = Counter()
         self._scores: dict[str, list[float]] = defaultdict(list)
+        self._best: str | None = None
         self._gpu_s = 0.0
 
     def start(self, num_trials: int, *, ended: Sequence[TrialRecord], num_folds: int = 1) -> None:
@@ -62,12 +63,9 @@ class Tally:
     @property
     def best(self) -> str:
         """The best mean so far of the folds that are known."""
-        if not self._scores:
+        if self._best is None:
             return "none yet"
-        # One lucky fold does not outshine configurations that have more of them.
-        name, scores = max(
-            self._scores.items(), key=lambda item: (len(item[1]), sum(item[1]) / len(item[1]))
-        )
+        name, scores = self._best, self._scores[self._best]
         plural = "fold" if len(scores) == 1 else "folds"
         return f"F1 {sum(scores) / len(scores):.3f} {name} ({len(scores)} {plural})"
 
@@ -115,4 +113,12 @@ class Tally:
         self._over[record.config_id] += 1
         self.num_failed += record.status == "failed"
         if record.score is not None:
-            self._scores[record.row or f"{record.model} {record.config_id}"].append(record.score)
+            name = record.row or f"{record.model} {record.config_id}"
+            self._scores[name].append(record.score)
+            # One lucky fold does not outshine configurations that have more of them.
+            if self._best is None or self._rank(name) > self._rank(self._best):
+                self._best = name
+
+    def _rank(self, name: str) -> tuple[int, float]:
+        scores = self._scores[name]
+        return len(scores), sum(scores) / len(scores)

@@ -78,6 +78,7 @@ class MlflowTracker:
 
     def trial_ended(self, trial: TrialConfig, record: TrialRecord) -> None:
         """Close the run of a trial."""
+        self._try(self._open_run, trial)  # one that never got as far as its first epoch
         self._try(self._close, record)
 
     def configuration_stopped(self, record: StopRecord) -> None:
@@ -157,8 +158,9 @@ class MlflowTracker:
 
     def _close_stopped(self, record: StopRecord) -> None:
         assert self._client
-        run_id = self._runs[f"{record.model}/{record.config_id}"]
-        self._client.set_tag(run_id, "aufleet.reason", record.reason)
+        run_id = self._runs.get(f"{record.model}/{record.config_id}")
+        if run_id:  # none where no trial of it began since MLflow was emptied
+            self._client.set_tag(run_id, "aufleet.reason", record.reason)
 
     def _close_configurations(self) -> None:
         assert self._client
