@@ -14,8 +14,10 @@ from aufleet.training.results import EpochReport, TrialResult
 from aufleet.tuning.events import SearchListener
 from aufleet.tuning.grid import Configuration, Source, id_of
 from aufleet.tuning.judge import Member
+from aufleet.tuning.leaderboard import rank
 from aufleet.tuning.ledger import Ledger
 from aufleet.tuning.records import (
+    CONTROL,
     ConfigurationRecord,
     CurvePoint,
     RungRecord,
@@ -59,6 +61,7 @@ class Campaign:
         self._stops = {one.config_id: one for one in ledger.stops()}
         self._open: dict[str, Progress] = {}
         self._failed: set[str] = set()
+        self._folds: tuple[int, ...] = ()
         self._begun = set(self._ended)
         self._known = {one.config_id for one in ledger.configurations()}
         self._is_closed = False
@@ -78,7 +81,9 @@ class Campaign:
     def next_run(self) -> Run | None:
         """Return the next trial, or None where there is none now."""
         time_up = self._limits.meter.is_time_up()
-        trial = None if time_up else self._next_waiting() or self._open_next()
+        if time_up:
+            return None
+        trial = self._next_waiting() or self._open_next() or self._open_control()
         if trial is None:
             return None
         self._begun.add(id_of(trial))
@@ -89,6 +94,8 @@ class Campaign:
         if not run.curve or report.epoch > run.curve[-1].epoch:
             run.curve.append(CurvePoint.of(report))
         progress = run.progress
+        if progress.configuration.row == CONTROL:
+            return self.is_condemned(run)
         judge = self._limits.judge
         if judge.add(progress.member, fold=run.trial.fold, epoch=report.epoch, score=report.score):
             self._ledger.add_rung(
@@ -134,8 +141,9 @@ class Campaign:
             curve=tuple(CurvePoint.of(one) for one in result.epochs) or tuple(run.curve),
             initialized=dict(result.initialized) if result.initialized else None,
         )
-        self._limits.judge.finish(progress.member, fold=fold, score=result.score)
-        self._review(progress)
+        if progress.configuration.row != CONTROL:
+            self._limits.judge.finish(progress.member, fold=fold, score=result.score)
+            self._review(progress)
         self._settle(progress)
 
     def stop(self, run: Run) -> None:
@@ -171,7 +179,7 @@ class Campaign:
             member = model_of(one.model, one.config_id)
             judge.add(member, fold=one.fold, epoch=one.epoch, score=one.score)
         for one in self._ended.values():
-            if one.status == "finished" and one.score is not None:
+            if one.status == "finished" and one.score is not None and one.row != CONTROL:
                 member = model_of(one.model, one.config_id)
                 judge.finish(member, fold=one.fold, score=one.score)
 
@@ -230,9 +238,28 @@ class Campaign:
                     row=configuration.row,
                 )
             )
+            self._folds = tuple(trial.fold for trial in configuration.trials)
             progress = self._recall(configuration)
             self._open[configuration.config_id] = progress
             yield progress
+
+    def _open_control(self) -> TrialConfig | None:
+        """Return the next winner's trial on shuffled labels, once everything else has ended."""
+        if not self._limits.control or self.budget_spent or self._open or self._source.waits:
+            return None
+        trials = self._ledger.trials()
+        winners = rank(trials, experiment="", folds=self._folds).winners
+        for one in trials:
+            if one.config_id not in winners or one.fold != self._folds[0]:
+                continue
+            trial = TrialConfig.from_settings({**one.settings, "shuffle_labels": True})
+            control = Configuration(
+                index=0, model=one.model, point=one.point, trials=(trial,), row=CONTROL
+            )
+            if id_of(trial) not in self._ended and one.status == "finished":
+                self._open[control.config_id] = self._recall(control)
+                return self._pop_ready(self._open[control.config_id])
+        return None
 
     def _recall(self, configuration: Configuration) -> Progress:
         """Return what the ledger knows of a configuration."""
@@ -323,6 +350,8 @@ class Campaign:
         if not (progress.is_over or is_whole):
             return
         if self._open.pop(progress.configuration.config_id, None) is None:
+            return
+        if progress.configuration.row == CONTROL:
             return
         if progress.stopped and not progress.failed and not is_whole:
             self._source.observe_stop(

@@ -136,6 +136,8 @@ class Experiment(_Strict):
     """What the search may use; a larger one continues it."""
     shuffle_labels: bool = False
     """Train on shuffled labels: the check that scores come from the faces."""
+    control: bool = False
+    """At the end, train each model's winner once more on shuffled labels, on its first fold."""
 
     @model_validator(mode="after")
     def _check(self) -> "Experiment":
@@ -179,7 +181,7 @@ class Experiment(_Strict):
     @property
     def identity(self) -> dict[str, Any]:
         """What must not change when an experiment is continued; more configurations may."""
-        free = {"sampler": {"configurations"}, "paper": True, "budget": True}
+        free = {"sampler": {"configurations"}, "paper": True, "budget": True, "control": True}
         plain = self.model_dump(mode="json", exclude=free)
         # An input may be given later: rows that had waited for it are added.
         del plain["inputs"], plain["given"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from aufleet.storage import Store
 from aufleet.tuning.ledger import Ledger
-from aufleet.tuning.records import StopRecord, TestRecord, TrialRecord
+from aufleet.tuning.records import CONTROL, StopRecord, TestRecord, TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,11 +158,13 @@ def rank(
 ) -> Leaderboard:
     """Return configurations by their mean over all folds, ties by their validation loss.
 
-    A configuration without all its folds is never ahead of one that has them, however well its
-    folds did.
+    What was trained on shuffled labels as a control is no configuration. One without all its folds
+    is never ahead of one that has them, however well its folds did.
     """
     attempts: dict[str, dict[int, TrialRecord]] = {}
     for one in trials:
+        if one.row == CONTROL:
+            continue
         attempts.setdefault(one.config_id, {})[one.fold] = one
     scored: dict[str, list[TestRecord]] = {}
     for test in tests:

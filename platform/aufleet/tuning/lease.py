@@ -10,6 +10,7 @@ the lease can be told from what counts: see `ledger`.
 """
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -29,6 +30,7 @@ from aufleet.errors import (
 )
 from aufleet.storage import Store
 
+_log = logging.getLogger(__name__)
 DURATION_VARIABLE = "AUFLEET_LEASE_S"
 DEFAULT_DURATION_S = 30.0
 _RENEWALS = 6
@@ -177,6 +179,10 @@ def _await_end(
     first = _read(store, _alive_key(fence))
     if first.get("released") or holder.is_gone():
         return
+    _log.warning(
+        "process %d on %s runs the experiment, or has died: waiting %.0f s for a sign of life",
+        *(holder.pid, holder.host, duration_s),
+    )
     waited_s, step_s = 0.0, duration_s / _RENEWALS
     while waited_s <= duration_s:
         sleep(step_s)

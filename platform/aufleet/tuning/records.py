@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict
 
 from aufleet.training.results import EpochReport
 
+CONTROL = "(shuffled labels)"
+"""Stands in the place of a row's name where a winner's settings were trained on shuffled labels."""
+
 
 def trial_id(model: str, *, config_id: str, fold: int) -> str:
     """Return the name of a trial: its folder below trials/, and its key in the ledger."""

@@ -55,6 +55,8 @@ class Limits:
     """Whether all models are compared with each other."""
     retry_failed: bool = False
     """Try again what failed for good in an earlier run."""
+    control: bool = False
+    """At the end, train each model's winner on shuffled labels, on its first fold."""
     cpus_per_rank: float = 0.0
     gpus_per_rank: float = 0.0
     """What a rank holds."""
@@ -102,6 +104,7 @@ def limits_of(experiment: Experiment, *, meter: Meter, retry_failed: bool = Fals
         meter=meter,
         across_models=bool(settings.across_models),
         retry_failed=retry_failed,
+        control=experiment.control and not experiment.shuffle_labels,
         cpus_per_rank=resources.cpus_per_rank,
         gpus_per_rank=resources.gpus_per_rank,
     )

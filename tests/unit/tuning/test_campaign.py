@@ -6,6 +6,7 @@ from aufleet.training.results import EpochReport
 from aufleet.tuning.campaign import Campaign
 from aufleet.tuning.experiment import parse_experiment
 from aufleet.tuning.grid import ConfigurationSource
+from aufleet.tuning.leaderboard import read_leaderboard
 from aufleet.tuning.ledger import Ledger
 from aufleet.tuning.limits import Budget
 from aufleet.tuning.meter import Meter
@@ -34,6 +35,7 @@ class Clock:
 
 def campaign_of(root, heard, *, text=FILE, budget=None, clock=None, usage=None):
     experiment = parse_experiment(text, source="small.yaml")
+    Ledger(root.child("experiments/small")).open_experiment(experiment)
     ledger = Ledger(root.child("experiments/small"))
     source = ConfigurationSource(experiment, root=root, known=ledger.configurations())
     meter = Meter(budget or Budget(), usage=usage, now=clock or Clock())
@@ -166,3 +168,30 @@ def test_gpu_hours_are_those_of_all_ranks():
     assert meter.is_time_up() == "the budget of 1 GPU hours"
     assert meter.gpu_hours == pytest.approx(1.0)
     assert usage["gpu_seconds"] == pytest.approx(3600.0)
+
+
+def test_winners_are_trained_on_shuffled_labels_when_all_else_has_ended(root, heard):
+    text = FILE.replace(
+        "early_stopping: {kind: asha, grace_epochs: 1, caution: 0}", "control: true"
+    )
+    text = text.replace("[algrnet]", "[algrnet, resnet18]").replace(
+        "0.9, 0.1, 0.8, 0.2", "0.1, 0.9"
+    )
+    campaign = campaign_of(root, heard, text=text)
+    first = [campaign.next_run() for _ in range(12)]
+    for run in first[:-1]:
+        play(campaign, run)
+    assert campaign.next_run() is None, "one still runs, and may win"
+    play(campaign, first[-1])
+    controls = [campaign.next_run()]
+    play(campaign, controls[0])
+    controls.append(campaign.next_run())
+    assert campaign.next_run() is None
+    for run in controls:
+        assert run.trial.shuffle_labels
+        assert (run.trial.learning_rate, run.trial.fold) == (0.9, 1)
+    assert {run.trial.model for run in controls} == {"algrnet", "resnet18"}
+    again = campaign_of(root, heard, text=text)
+    assert again.next_run().name == controls[1].name, "the other has ended"
+    board = read_leaderboard(root.child("experiments/small"))
+    assert len(board.rows) == 4

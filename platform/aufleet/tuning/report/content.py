@@ -13,7 +13,7 @@ from aufleet.tuning.judge import Judge, Member, RungRow
 from aufleet.tuning.leaderboard import Leaderboard, Row, Scores, rank
 from aufleet.tuning.ledger import Ledger
 from aufleet.tuning.meter import Meter
-from aufleet.tuning.records import StopRecord, TestRecord, TrialRecord
+from aufleet.tuning.records import CONTROL, StopRecord, TestRecord, TrialRecord
 from aufleet.tuning.runs import limits_of
 
 FILE = "report/experiment.json"
@@ -126,7 +126,7 @@ def read_content(store: Store) -> Content:
         uri=store.uri,
         board=board,
         families=families,
-        shuffled=_shuffled(store, experiment.name),
+        shuffled=_shuffled(store, experiment.name) | _controls(trials),
         seconds=sum(one.held_s for one in trials),
     )
 
@@ -157,7 +157,7 @@ def _fill(judge: Judge, ledger: Ledger, *, across: bool) -> None:
         member = member_of(one.model, one.config_id)
         judge.add(member, fold=one.fold, epoch=one.epoch, score=one.score)
     for one in ledger.trials():
-        if one.status == "finished" and one.score is not None:
+        if one.status == "finished" and one.score is not None and one.row != CONTROL:
             judge.finish(member_of(one.model, one.config_id), fold=one.fold, score=one.score)
 
 
@@ -216,6 +216,17 @@ def _cost(trials: Sequence[TrialRecord], rows: Sequence[Row]) -> Cost:
         gpu_hours=sum(one.held_s * one.gpus for one in trials) / 3600,
         crashes=sum(one.status == "crashed" for one in trials),
     )
+
+
+def _controls(trials: Sequence[TrialRecord]) -> dict[str, Scores]:
+    """Return what the winners' settings came to on shuffled labels."""
+    return {
+        one.model: Scores(
+            folds={one.fold: one.score}, per_label=one.per_label, constant=one.constant
+        )
+        for one in trials
+        if one.row == CONTROL and one.score is not None
+    }
 
 
 def _shuffled(store: Store, name: str) -> dict[str, Scores]:

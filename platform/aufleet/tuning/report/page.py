@@ -103,8 +103,9 @@ def _leaderboards(content: Content) -> str:
     control = (
         ""
         if content.shuffled or content.experiment.shuffle_labels
-        else " To see what shuffled labels give, run the file once more with <code>--set "
-        f"name={escape(name)}-shuffled --set shuffle_labels=true</code>."
+        else " To see what shuffled labels give, add <code>control: true</code> to the file, or "
+        f"run it once more with <code>--set name={escape(name)}-shuffled --set "
+        "shuffle_labels=true</code>."
     )
     return (
         "<section><h2>Leaderboard</h2><p>Macro F1 in percent on the validation subjects, mean and "
