@@ -75,8 +75,8 @@ class Driver:
     def kill(self) -> None:
         """End it at once, then what it leaves behind."""
         self.process.kill()
+        self.sweep()  # first: what it started may hold its pipes
         self.process.communicate()
-        self.sweep()
 
     def pause(self) -> None:
         """Stop its process alone, as a debugger or a laptop's lid does."""
