@@ -69,3 +69,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AUFLEET_HOME", str(folder))
     monkeypatch.delenv("AUFLEET_ROOT", raising=False)
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of this test process, so that no run finds what another one left."""
+    before = os.environ.get("AUFLEET_CACHE_DIR")
+    os.environ["AUFLEET_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    del os.environ["AUFLEET_CACHE_DIR"]
+    if before is not None:
+        os.environ["AUFLEET_CACHE_DIR"] = before

@@ -156,7 +156,8 @@ class FaultProxy:
                 # One connection to the store for each of the client's, kept as long.
                 store = store or await self._connect()
                 await self._answer(head, client, store)
-        except (Gone, OSError, asyncio.IncompleteReadError):
+        except (Gone, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            # Cancelled only at the very end; asyncio would complain of a task that says so.
             aborted(writer)
         finally:
             self._clients.discard(writer)

@@ -17,7 +17,13 @@
     forget      a new version without a subject who withdrew
     orphans     what no manifest names
     inspection  one page that shows a data set
-    part        some subjects' frames in memory
+    shard       a partition as this node keeps it: arrays in one mapped file
+    cache       shards downloaded once for all processes of a node, within a limit
+    fetching    many downloads at once; a second request where one is slow; work ahead
+    shard_reader  from the store through the cache to shards
+    pictures    pixels of a part, decoded once or anew, turned, cut and flipped
+    streaming   processes that decode and cut
+    part        some subjects' frames and labels, side by side
     sampling    which frame stands in which batch, and how it is cropped
     labels      what a network learns from counting labels
     loader      batches of one part of a fold, for one rank

@@ -1,19 +1,14 @@
 """Reading a published data set; every byte is checked against the manifest."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-
-import numpy as np
 
 from aufleet.data.manifest import MANIFEST_KEY, Manifest, Partition, parse_manifest
 from aufleet.data.partition import SubjectFrames, decode_partition
 from aufleet.domain.folds import Fold
-from aufleet.domain.landmarks import NUM_POINTS
 from aufleet.errors import DataError, ObjectMissingError
-from aufleet.storage import Store, open_store, root_uri, sha256_of
+from aufleet.storage import Store, open_store, root_uri
 
 WITHDRAWN = "withdrawn"
 """Folder of notes on subjects whose frames were deleted from a published version."""
@@ -48,24 +43,15 @@ class Dataset:
             f"{self.uri} has no subject {subject}", f"it has {', '.join(self.manifest.subjects)}"
         )
 
-    def read_subject(self, subject: str, *, cache_dir: Path | None = None) -> SubjectFrames:
-        """Return the frames of a subject.
-
-        Args:
-            subject: One of the manifest's subjects.
-            cache_dir: A folder of this node that keeps what was read, shared between processes.
+    def read_subject(self, subject: str) -> SubjectFrames:
+        """Return the frames of one of the manifest's subjects.
 
         Raises:
             DataError: The data set has no such subject.
             ObjectMissingError: The partition is not in the store.
             ObjectCorruptError: Its bytes are not those that were published.
         """
-        partition = self.partition(subject)
-        data = _from_cache(partition, cache_dir) if cache_dir else None
-        if data is None:
-            data = self.read_partition(partition)
-            if cache_dir:
-                _to_cache(partition, cache_dir, data)
+        data = self.read_partition(self.partition(subject))
         return decode_partition(data, subject=subject, num_units=len(self.manifest.units))
 
     def read_partition(self, partition: Partition) -> bytes:
@@ -89,15 +75,6 @@ class Dataset:
         """Return the keys of objects that were deleted because their subjects withdrew."""
         notes = (json.loads(self.store.read(key)) for key in self.store.keys(f"{WITHDRAWN}/"))
         return {key for note in notes for key in note["deleted"]}
-
-    def num_points(self) -> int:
-        """Return the most landmarks that the frames have: 68 or 49, as the first subject has.
-
-        One subject tells: the importer that made a data set found the landmarks of all its frames
-        in one way. Where it is mistaken, the loader says so.
-        """
-        first = self.read_subject(self.manifest.subjects[0])
-        return NUM_POINTS if np.isnan(first.landmarks_68).any() else first.landmarks_68.shape[1]
 
 
 def open_dataset(uri: str) -> Dataset:
@@ -132,24 +109,3 @@ def resolve_uri(uri: str) -> str:
 def withdrawn_key(subject: str) -> str:
     """Return where a version notes that a subject's frames were deleted."""
     return f"{WITHDRAWN}/subject={subject}.json"
-
-
-def _from_cache(partition: Partition, cache_dir: Path) -> bytes | None:
-    """Return the partition's bytes if the cache holds them whole."""
-    try:
-        data = _cached(partition, cache_dir).read_bytes()
-    except FileNotFoundError:
-        return None
-    # A damaged file is read anew from the store: the cache is never the truth.
-    return data if sha256_of(data) == partition.sha256 else None
-
-
-def _to_cache(partition: Partition, cache_dir: Path, data: bytes) -> None:
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=cache_dir, delete=False) as temporary:
-        temporary.write(data)
-    os.replace(temporary.name, _cached(partition, cache_dir))
-
-
-def _cached(partition: Partition, cache_dir: Path) -> Path:
-    return cache_dir / f"{partition.sha256}.parquet"

@@ -1,22 +1,29 @@
-"""The frames and labels of some subjects, side by side in memory."""
+"""The frames and labels of some subjects, side by side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aufleet.data.cache import NodeCache
 from aufleet.data.dataset import Dataset
-from aufleet.data.decoding import decode_frame
-from aufleet.data.partition import SubjectFrames
-from aufleet.data.records import ALIGNED_SIZE
+from aufleet.data.manifest import Partition
+from aufleet.data.pictures import (
+    ALIGNED,
+    MASKED,
+    EncodedPictures,
+    KeptPictures,
+    Pictures,
+    Source,
+)
+from aufleet.data.shard import Shard
+from aufleet.data.shard_reader import ShardReader
+from aufleet.data.streaming import WorkerPictures, start_decoders
 from aufleet.domain.action_units import label_of
-from aufleet.domain.palsy import side_class
-from aufleet.errors import ConfigError, FrameError
+from aufleet.errors import ConfigError
 
-KEEP_DECODED_BYTES = 2 * 1024**3
-"""Parts up to this size are decoded once and kept; larger ones are decoded batch by batch."""
+_LABELS = ("landmarks", "landmarks_68", "units", "grades", "sides")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +40,7 @@ class Part:
         indices: (N,) int64, number of each frame in the whole data set.
     """
 
-    pictures: "Pictures"
+    pictures: Pictures
     landmarks: NDArray[np.float32]
     landmarks_68: NDArray[np.float32]
     units: NDArray[np.int64]
@@ -52,39 +59,18 @@ class Part:
         )
 
 
-class Pictures:
-    """Aligned frames by row, decoded once where that fits into memory."""
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How a part is brought to this process."""
 
-    def __init__(self, parts: Sequence[SubjectFrames]) -> None:
-        """Decode the frames.
-
-        Raises:
-            FrameError: A frame is no picture of 200x200 pixels.
-        """
-        self._jpegs = [
-            (part.subject, row, jpeg) for part in parts for row, jpeg in enumerate(part.jpeg)
-        ]
-        self._decoded: NDArray[np.uint8] | None = None
-        if len(self._jpegs) * 3 * ALIGNED_SIZE**2 <= KEEP_DECODED_BYTES:
-            self._decoded = self._decode(np.arange(len(self._jpegs)))
-            self._jpegs = []
-
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return frames as (b, 200, 200, 3) uint8 RGB."""
-        return self._decode(rows) if self._decoded is None else self._decoded[rows]
-
-    def _decode(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        frames = np.empty((len(rows), ALIGNED_SIZE, ALIGNED_SIZE, 3), dtype=np.uint8)
-        for position, row in enumerate(rows):
-            subject, number, jpeg = self._jpegs[row]
-            frame = decode_frame(jpeg)
-            if frame.shape != frames.shape[1:]:
-                raise FrameError(
-                    f"row {number} of subject {subject} is a frame of shape {frame.shape}",
-                    f"data sets hold aligned frames of {ALIGNED_SIZE}x{ALIGNED_SIZE} pixels",
-                )
-            frames[position] = frame
-        return frames
+    cache: NodeCache | None
+    """Where this node keeps what was downloaded; None keeps it in memory."""
+    keep_decoded_bytes: int
+    """Parts whose decoded frames need no more are decoded once and kept."""
+    workers: int
+    """Processes that decode larger ones; 0 decodes in a thread of this process."""
+    source: Source = ALIGNED
+    """Which pictures are cut."""
 
 
 def read_part(
@@ -92,7 +78,7 @@ def read_part(
     *,
     subjects: Sequence[str],
     units: Sequence[int] | None,
-    cache_dir: Path | None = None,
+    options: ReadOptions,
 ) -> Part:
     """Return the frames of some subjects, in the data set's order whatever order is asked.
 
@@ -100,10 +86,10 @@ def read_part(
         dataset: Where they are published.
         subjects: Whose frames.
         units: Which unit columns, in which order; None for all.
-        cache_dir: A folder of this node that keeps what was read.
+        options: How they are read.
 
     Raises:
-        ConfigError: No subjects, or a unit that the data set lacks.
+        ConfigError: No subjects, or a unit or the pictures that the data set lacks.
         DataError: A subject that the data set lacks.
         ObjectMissingError: A partition is not in the store.
         ObjectCorruptError: A partition is not what was published.
@@ -111,18 +97,53 @@ def read_part(
     if not subjects:
         raise ConfigError(f"no subject of {dataset.uri} was asked for")
     columns = _columns(dataset, units)
-    parts = [
-        dataset.read_subject(subject, cache_dir=cache_dir) for subject in sorted(set(subjects))
-    ]
+    partitions = tuple(map(dataset.partition, sorted(set(subjects))))
+    reader = ShardReader(dataset=dataset, partitions=partitions, cache=options.cache)
+    pictures, labels = _read(reader, options)
+    joined = {name: np.concatenate([one[name] for one in labels]) for name in _LABELS}
     return Part(
-        pictures=Pictures(parts),
-        landmarks=np.concatenate([part.landmarks for part in parts]),
-        landmarks_68=np.concatenate([part.landmarks_68 for part in parts]),
-        units=np.concatenate([part.units[:, columns] for part in parts]),
-        grades=np.concatenate([part.grade for part in parts]),
-        sides=np.array([side_class(side) for part in parts for side in part.side], dtype=np.int64),
-        indices=_indices(dataset, parts),
+        **{**joined, "units": joined["units"][:, columns]},
+        pictures=pictures,
+        indices=_indices(dataset, partitions),
     )
+
+
+_Labels = dict[str, NDArray]
+
+
+def _read(reader: ShardReader, options: ReadOptions) -> tuple[Pictures, list[_Labels]]:
+    source = options.source
+    if reader.starts[-1] * source.frame_bytes <= options.keep_decoded_bytes:
+        kept = KeptPictures(int(reader.starts[-1]), source=source)
+
+        def use(number: int, shard: Shard) -> _Labels:
+            _check_pictures(shard, source)
+            kept.fill(shard, start=int(reader.starts[number]))
+            # Copied, so that the shard itself is let go.
+            return {name: getattr(shard, name).copy() for name in _LABELS}
+
+        return kept, reader.open_all(use)
+    if options.workers:
+        # They get ready while the shards are on their way.
+        start_decoders()
+    shards = reader.open_all(lambda _, shard: shard)
+    for shard in shards:
+        _check_pictures(shard, source)
+    labels = [{name: getattr(shard, name) for name in _LABELS} for shard in shards]
+    # Processes share the files; what lies in this one's memory they would have to copy.
+    if options.workers and all(shard.file for shard in shards):
+        workers = options.workers
+        return WorkerPictures(reader, source=source, shards=shards, workers=workers), labels
+    return EncodedPictures(reader, source=source, shards=shards), labels
+
+
+def _check_pictures(shard: Shard, source: Source) -> None:
+    if source == MASKED and not shard.has_crops:
+        raise ConfigError(
+            f"crops of more than {ALIGNED.side} pixels cannot be cut: {shard.source} has no "
+            f"{MASKED.side}-pixel pictures for every frame",
+            "import the data set with --crop lpnet, or choose a frame_size of 176",
+        )
 
 
 def _columns(dataset: Dataset, units: Sequence[int] | None) -> list[int]:
@@ -134,10 +155,10 @@ def _columns(dataset: Dataset, units: Sequence[int] | None) -> list[int]:
     return [coded.index(unit) for unit in (coded if units is None else units)]
 
 
-def _indices(dataset: Dataset, parts: Sequence[SubjectFrames]) -> NDArray[np.int64]:
+def _indices(dataset: Dataset, partitions: Sequence[Partition]) -> NDArray[np.int64]:
     """Number the frames of the whole data set through, subject by subject."""
     starts, at = {}, 0
     for partition in dataset.manifest.partitions:
         starts[partition.subject] = at
         at += partition.num_frames
-    return np.concatenate([starts[part.subject] + np.arange(len(part)) for part in parts])
+    return np.concatenate([starts[one.subject] + np.arange(one.num_frames) for one in partitions])

@@ -34,15 +34,30 @@ def batch_bounds(num_frames: int, *, batch: int, merge_single: bool) -> list[tup
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Crops:
-    """How each of b frames is cut: left and top offset (b,) int64, mirrored or not (b,) bool."""
+    """How each of b frames is cut.
+
+    Attributes:
+        left: (b,) int64 offset.
+        top: (b,) int64 offset.
+        flip: (b,) bool, mirrored or not, after all else.
+        degrees: (b,) float64, turned clockwise about the frame's middle before all else; None
+            where no frame is.
+    """
 
     left: Indices
     top: Indices
     flip: NDArray[np.bool_]
+    degrees: NDArray[np.float64] | None = None
 
 
-def random_crops(indices: Indices, *, seed: int, epoch: int, max_offset: int) -> Crops:
-    """Return offsets uniform in 0 to `max_offset`, inclusive, and flips with probability 0.5."""
+def random_crops(
+    indices: Indices, *, seed: int, epoch: int, max_offset: int, max_degrees: float = 0
+) -> Crops:
+    """Return how frames are cut at random.
+
+    Offsets are uniform in 0 to `max_offset`, inclusive, flips have probability 0.5, and turns are
+    uniform between `max_degrees` and its negative.
+    """
     key = _mix(np.uint64(seed % 2**64) ^ _mix(np.array([epoch], dtype=np.uint64)))
     drawn = _mix(indices.astype(np.uint64) ^ key)
     # Three fields of 21 bits of one number; the remainder's bias is below 25 / 2**21.
@@ -52,7 +67,13 @@ def random_crops(indices: Indices, *, seed: int, epoch: int, max_offset: int) ->
         left=(left % sides).astype(np.int64),
         top=(top % sides).astype(np.int64),
         flip=(coin & np.uint64(1)).astype(np.bool_),
+        degrees=max_degrees * _symmetric(_mix(drawn)) if max_degrees else None,
     )
+
+
+def _symmetric(drawn: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Return numbers in [-1, 1) from 53 bits of each."""
+    return (drawn >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1
 
 
 def centre_crops(num_frames: int, *, max_offset: int) -> Crops:

@@ -21,12 +21,14 @@ from aufleet.training.checkpoints import (
 )
 from aufleet.training.config import TrialConfig
 from aufleet.training.engine import Engine
-from aufleet.training.environment import trial_process
+from aufleet.training.environment import load_deepspeed, trial_process
 from aufleet.training.evaluation import evaluate
 from aufleet.training.fold_data import (
     FoldData,
+    TestData,
     fitted_options,
     open_fold,
+    open_test,
     training_statistics,
 )
 from aufleet.training.initial import initialize
@@ -122,6 +124,7 @@ def _train(
         checkpoints.initialized = initialize(network, config, config.initialize_from)
     checkpoints.network = network.config
     validation = data.validation(frame_size=network.frame_size, ranks=ranks)
+    load_deepspeed()  # unwatched: a minute where many processes start at once, and never a hang
     with (
         Watchdog(limit_s=config.stall_s) as watchdog,
         closing(Engine(network, config=config, ranks=ranks)) as engine,
@@ -146,7 +149,7 @@ def score_test(
     *,
     store: Store,
     checkpoint: str,
-    data: FoldData | None = None,
+    data: TestData | None = None,
     build: Build = build_network,
 ) -> TestScore:
     """Score a checkpoint on the test part of its fold: once, whoever asks.
@@ -157,7 +160,7 @@ def score_test(
         config: The trial.
         store: The trial's store.
         checkpoint: Key of the checkpoint's folder, as in `TrialResult.checkpoint`.
-        data: The fold's frames; None reads `config.dataset`.
+        data: The fold's test part; None reads `config.dataset`.
         build: Makes the network.
 
     Raises:
@@ -168,7 +171,7 @@ def score_test(
         raise _scored_before(config, store)
     ranks = join_ranks()
     with trial_process(threads=config.threads, seed=config.seed):
-        data = data or open_fold(config)
+        data = data or open_test(config)
         network = _trained(config, store, read_checkpoint(store, checkpoint), data, build)
         loader = data.test(frame_size=network.frame_size, ranks=ranks)
         predictions = evaluate(network.to(ranks.device).eval(), loader, ranks=ranks)
@@ -221,7 +224,7 @@ def _memory_named(config: TrialConfig) -> Iterator[None]:
 
 
 def _trained(
-    config: TrialConfig, store: Store, checkpoint: Checkpoint, data: FoldData, build: Build
+    config: TrialConfig, store: Store, checkpoint: Checkpoint, data: TestData, build: Build
 ) -> FaceModel:
     network = build(config, data.units)
     network.load_state_dict(read_tensors(store, checkpoint, MODEL))

@@ -106,22 +106,3 @@ def test_the_manifest_is_plain_json_that_names_every_partition(dataset, folder) 
     stored = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.parquet"))
     assert named == stored
     assert content["digest"] == dataset.manifest.digest
-
-
-def test_a_cached_partition_is_not_read_from_the_store_again(
-    dataset, partition_of_s4, tmp_path
-) -> None:
-    first = dataset.read_subject("S4", cache_dir=tmp_path / "cache")
-    partition_of_s4.unlink()
-
-    assert dataset.read_subject("S4", cache_dir=tmp_path / "cache").jpeg == first.jpeg
-
-
-def test_a_damaged_cache_is_mended_from_the_store(dataset, tmp_path) -> None:
-    first = dataset.read_subject("S4", cache_dir=tmp_path / "cache")
-    (cached,) = (tmp_path / "cache").iterdir()
-    flip_bit(cached, 100)
-
-    assert dataset.read_subject("S4", cache_dir=tmp_path / "cache").jpeg == first.jpeg
-    assert dataset.partition("S4").sha256 in cached.name
-    assert len(list((tmp_path / "cache").iterdir())) == 1

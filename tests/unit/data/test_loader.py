@@ -1,15 +1,20 @@
+import threading
 from collections.abc import Iterable
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from aufleet.data import part
+from aufleet.data.cache import NodeCache
+from aufleet.data.crop_240 import points_of_crop_240
 from aufleet.data.dataset import open_dataset
-from aufleet.data.loader import Batch, FoldLoader, cut_frames, cut_landmarks, mirror_sides
+from aufleet.data.loader import Batch, FoldLoader, cut_landmarks, mirror_sides
+from aufleet.data.pictures import cut_frames
 from aufleet.data.publish import publish_dataset
 from aufleet.data.sampling import random_crops
-from aufleet.domain.landmarks import MIRROR_49, POINTS_49_OF_68
+from aufleet.domain.landmarks import MIRROR_49, POINTS_49_OF_68, eye_centres
 from aufleet.errors import ConfigError, DataError
 
 SUBJECTS = ("S2", "S4", "S5", "S7")
@@ -144,7 +149,7 @@ def test_landmarks_move_with_the_pixels_under_crop_and_flip(template) -> None:
     landmarks = cut_landmarks(np.repeat(points[None], 40, axis=0), crops, size=176)
 
     for cut, shape, flip in zip(frames, landmarks.astype(int), crops.flip, strict=True):
-        painted = cut[shape[:, 1], shape[:, 0], 0] // 5
+        painted = cut[0, shape[:, 1], shape[:, 0]] // 5
         # In a mirrored face the left brow is the one that was on the right.
         np.testing.assert_array_equal(painted, MIRROR_49 if flip else np.arange(49))
     assert 10 < crops.flip.sum() < 30
@@ -165,10 +170,6 @@ def test_sixty_eight_points_that_a_frame_lacks_are_an_error(dataset) -> None:
     complaint = "22 of 22 frames of .* have no 68 landmarks: set num_points to 49"
     with pytest.raises(ConfigError, match=complaint):
         loader_of(dataset, num_points=68)
-
-
-def test_a_data_set_says_how_many_points_it_has(dataset, dataset_68) -> None:
-    assert (dataset.num_points(), dataset_68.num_points()) == (49, 68)
 
 
 def test_evaluation_takes_the_centre_crop(dataset, template) -> None:
@@ -207,13 +208,62 @@ def test_shuffled_labels_keep_frames_and_rates_but_not_their_bond(dataset) -> No
     np.testing.assert_array_equal(*rates)
 
 
-def test_a_part_too_large_to_keep_gives_the_same_batches(dataset, monkeypatch) -> None:
-    kept = list(loader_of(dataset).epoch(0))
-    monkeypatch.setattr(part, "KEEP_DECODED_BYTES", 0)
+@pytest.mark.parametrize("augment", [True, False])
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_a_part_too_large_to_keep_gives_the_same_batches(
+    dataset, tmp_path, workers, augment
+) -> None:
+    kept = loader_of(dataset, augment=augment)
+    streamed = loader_of(
+        dataset,
+        augment=augment,
+        keep_decoded_bytes=0,
+        workers=workers,
+        cache=NodeCache(folder=tmp_path / "cache"),
+    )
 
-    decoded_again = list(loader_of(dataset).epoch(0))
+    for epoch in (0, 1):
+        same_twice(kept.epoch(epoch), streamed.epoch(epoch))
+        same_twice(kept.epoch(epoch, start_step=2), streamed.epoch(epoch, start_step=2))
 
-    assert all(equal(one, other) for one, other in zip(kept, decoded_again, strict=True))
+
+def same_twice(expected: Iterable[Batch], found: Iterable[Batch]) -> None:
+    assert all(equal(one, other) for one, other in zip(expected, found, strict=True))
+
+
+def test_an_epoch_may_be_left_and_another_begun(dataset, tmp_path) -> None:
+    cache = NodeCache(folder=tmp_path)
+    loader = loader_of(dataset, batch=2, keep_decoded_bytes=0, workers=1, cache=cache)
+    whole = list(loader.epoch(1))
+
+    abandoned = loader.epoch(0)
+    next(abandoned)
+    abandoned.close()
+
+    same_twice(whole, loader.epoch(1))
+
+
+def test_no_thread_is_left_after_an_epoch(dataset) -> None:
+    before = threading.active_count()
+    loader = loader_of(dataset)
+
+    list(loader.epoch(0))
+    begun = loader.epoch(1)
+    next(begun)
+    begun.close()
+
+    assert threading.active_count() == before
+
+
+def test_loading_draws_nothing_from_the_generators_that_training_uses(dataset, tmp_path) -> None:
+    loader = loader_of(dataset, keep_decoded_bytes=0, workers=1, cache=NodeCache(folder=tmp_path))
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+
+    list(loader.epoch(0))
+
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()
 
 
 def test_statistics_count_the_whole_part_on_every_rank(dataset, template) -> None:
@@ -225,6 +275,58 @@ def test_statistics_count_the_whole_part_on_every_rank(dataset, template) -> Non
     np.testing.assert_allclose(counted.mean_shape, template - 12 + 1, atol=0.2)
 
 
+@pytest.fixture
+def masked(make_record, spec, store, template):
+    """A data set whose 240-pixel pictures show a white disc at five of the landmarks."""
+
+    def with_crop(subject: str, row: int):
+        record = make_record(subject, row)
+        picture = np.zeros((240, 240, 3), dtype=np.uint8)
+        for x, y in points_of_crop_240(record.landmarks, record.landmarks)[DISCS]:
+            cv2.circle(picture, (round(float(x)), round(float(y))), 3, (255, 255, 255), -1)
+        return replace(record, crop_240=cv2.imencode(".png", picture)[1].tobytes())
+
+    publish_dataset(
+        ((f"S{n}", [with_crop(f"S{n}", row) for row in range(12)]) for n in range(1, 10)),
+        spec=replace(spec, version="masked"),
+        store=store,
+    )
+    return open_dataset(store.uri_of("datasets/faces/masked"))
+
+
+DISCS = [0, 9, 13, 31, 37]
+"""Outer brows, nose tip, mouth corners: a flip makes each one of them again."""
+
+
+@pytest.mark.parametrize("augment", [True, False])
+@pytest.mark.parametrize("keep_decoded_bytes", [0, 2**31])
+def test_lp_nets_pictures_are_turned_cut_and_mirrored_with_their_landmarks(
+    masked, augment, keep_decoded_bytes
+) -> None:
+    loader = loader_of(
+        masked, frame_size=224, augment=augment, keep_decoded_bytes=keep_decoded_bytes, workers=0
+    )
+    tilts = []
+
+    for batch in loader.epoch(1):
+        assert batch["frames"].shape[1:] == (3, 224, 224)
+        for frame, shape in zip(batch["frames"], batch["landmarks"].numpy(), strict=True):
+            x, y = shape[DISCS].round().astype(int).T
+            assert (frame[:, y, x] > 0.5).all()
+            # The discs and nothing else is white.
+            assert (frame[0] > 0).sum() < 5 * 45
+            tilts.append(tilt_of(shape))
+
+    assert max(map(abs, tilts)) < 10.5
+    assert (np.std(tilts) > 3) == augment
+
+
+def tilt_of(shape: np.ndarray) -> float:
+    """Return how far the eyes are from level, in degrees."""
+    (x0, y0), (x1, y1) = eye_centres(shape)
+    return float(np.degrees(np.arctan2(y1 - y0, x1 - x0)))
+
+
 @pytest.mark.parametrize(
     ("change", "error", "complaint"),
     [
@@ -233,7 +335,8 @@ def test_statistics_count_the_whole_part_on_every_rank(dataset, template) -> Non
         ({"subjects": []}, ConfigError, "no subject"),
         ({"batch": 0}, ConfigError, "batch of 0"),
         ({"rank": 2, "ranks": 2}, ConfigError, "no rank 2 of 2"),
-        ({"frame_size": 224}, ConfigError, "224 pixels"),
+        ({"frame_size": 241}, ConfigError, "241 pixels"),
+        ({"frame_size": 224}, ConfigError, r"S\d/.* has no 240-pixel .* import .* --crop lpnet"),
         ({"num_points": 66}, ConfigError, "66 landmarks cannot be had: choose 49 or 68"),
         ({"seed": -1}, ConfigError, "seed -1"),
     ],

@@ -57,3 +57,21 @@ def test_the_centre_crop_is_in_the_middle() -> None:
 
     assert crops.left.tolist() == crops.top.tolist() == [12, 12, 12]
     assert not crops.flip.any()
+
+
+def test_a_batch_mixes_subjects_as_well_as_drawing_at_random_would() -> None:
+    # 30 subjects with 40 to 330 frames, stored one after the other.
+    sizes = np.arange(40, 340, 10)
+    subject_of = np.repeat(np.arange(30), sizes)
+    batch = 32
+
+    order = epoch_order(len(subject_of), seed=4, epoch=1)
+    batches = subject_of[order][: len(order) // batch * batch].reshape(-1, batch)
+
+    shares = sizes / sizes.sum()
+    expected = (1 - (1 - shares) ** batch).sum()
+    found = np.mean([len(set(one)) for one in batches])
+    assert abs(found - expected) < 0.3, (found, expected)
+    assert min(len(set(one)) for one in batches) >= 12
+    # Nor do neighbours in the store stay neighbours in an epoch.
+    assert abs(np.mean(np.abs(np.diff(order)) == 1)) < 0.002

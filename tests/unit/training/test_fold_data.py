@@ -1,5 +1,6 @@
 """What a trial takes from its data set before it trains: a published one with drawn pictures."""
 
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -7,11 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
+from aufleet.data.dataset import Dataset, open_dataset, withdrawn_key
+from aufleet.data.loader import FoldLoader
 from aufleet.data.publish import DatasetSpec, publish_dataset
 from aufleet.data.records import FrameRecord
-from aufleet.errors import ConfigError
+from aufleet.errors import ConfigError, DataError
 from aufleet.storage import open_store
-from aufleet.training import TrialConfig, run_trial
+from aufleet.training import TrialConfig, fold_data, run_trial
+from aufleet.training.fold_data import open_fold, open_test
+from aufleet.training.ranks import Ranks
 from aufleet.training.trial import build_network
 
 SMALL = {"stem": 18, "hidden": 8, "input_size": 32}
@@ -88,3 +93,80 @@ def test_networks_without_landmarks_keep_their_options(trial) -> None:
     config = replace(trial(49), model="resnet18", options={})
 
     assert build_network(config, (1, 2)).num_points == 0
+
+
+def test_a_trial_cannot_read_the_test_part_by_any_way(trial) -> None:
+    config = trial(49)
+    data = open_fold(config)
+    fold = data.dataset.fold(config.fold)
+
+    assert not hasattr(data, "test")
+    partitions = {one.subject: one for one in data.dataset.manifest.partitions}
+    for subject in fold.test:
+        complaint = f"subject {subject} of .* is kept back: a trial of fold 1 trains"
+        for read in (
+            lambda name=subject: data.dataset.read_subject(name),
+            lambda name=subject: data.dataset.partition(name),
+            lambda name=subject: data.dataset.read_partition(partitions[name]),
+            lambda name=subject: FoldLoader(
+                data.dataset, subjects=[name], batch=2, seed=0, augment=False
+            ),
+        ):
+            with pytest.raises(DataError, match=complaint):
+                read()
+
+
+def test_what_is_kept_back_stays_so_in_another_process(trial) -> None:
+    config = trial(49)
+    data = open_fold(config)
+
+    travelled = pickle.loads(pickle.dumps(data.dataset))
+
+    with pytest.raises(DataError, match="kept back"):
+        travelled.read_subject(data.dataset.fold(1).test[0])
+
+
+def test_the_three_parts_share_no_frame_and_lose_none(trial) -> None:
+    config = trial(49)
+    alone = Ranks(rank=0, size=1)
+    data, final = open_fold(config), open_test(config)
+
+    parts = [
+        {int(index) for batch in part.epoch(0) for index in batch["index"]}
+        for part in (
+            data.train(frame_size=176, ranks=alone),
+            data.validation(frame_size=176, ranks=alone),
+            final.test(frame_size=176, ranks=alone),
+        )
+    ]
+
+    assert all(parts)
+    assert sum(map(len, parts)) == len(set.union(*parts)) == data.dataset.manifest.num_frames
+
+
+def test_a_data_set_whose_subject_withdrew_is_not_trained_on(trial, tmp_path) -> None:
+    config = replace(trial(49), seed=7)
+    dataset = open_dataset(config.dataset)
+    dataset.store.write(withdrawn_key("S3"), b"{}")
+    fold_data._open.cache_clear()
+
+    with pytest.raises(DataError, match=r"1 of the subjects of .* withdrew: use the version"):
+        open_fold(config)
+
+
+def test_every_trial_of_a_node_takes_its_frames_from_the_cache(trial, monkeypatch) -> None:
+    config = trial(49)
+    asked = []
+    read = Dataset.read_partition
+
+    def counted(self, partition):
+        asked.append(partition.subject)
+        return read(self, partition)
+
+    monkeypatch.setattr(Dataset, "read_partition", counted)
+    alone = Ranks(rank=0, size=1)
+    for seed in (11, 12, 13):
+        data = open_fold(replace(config, seed=seed))
+        data.train(frame_size=176, ranks=alone)
+
+    assert len(asked) == len(set(asked))
