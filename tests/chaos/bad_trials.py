@@ -25,7 +25,7 @@ from aufleet.tuning.experiment import parse_experiment
 from aufleet.tuning.ledger import Ledger
 from aufleet.tuning.search import run_search
 
-STALL_S = 8.0
+STALL_S = 20.0
 GOOD = 0.02
 """The learning rate of the trial beside the bad one."""
 
@@ -46,7 +46,7 @@ def out_of_memory(work: Path) -> tuple[dict[str, Any], Callable[..., Any]]:
         if config.learning_rate == GOOD:
             return run_trial(config, **others)
         before = resource.getrlimit(resource.RLIMIT_AS)
-        allowed = psutil.Process().memory_info().vms + 2**26
+        allowed = psutil.Process().memory_info().vms + 2**27
         resource.setrlimit(resource.RLIMIT_AS, (allowed, before[1]))
         try:
             return run_trial(config, **others)

@@ -24,7 +24,12 @@ from torch import Tensor
 
 from aufleet.errors import AlreadyExistsError, ConfigError, ObjectCorruptError, TrainingError
 from aufleet.storage import Store, sha256_of
-from aufleet.training.config import BESIDE_THE_NUMBERS, DEFAULTS_OF_LATER, TrialConfig
+from aufleet.training.config import (
+    BESIDE_THE_NUMBERS,
+    DEFAULTS_OF_LATER,
+    MACHINE,
+    TrialConfig,
+)
 from aufleet.training.results import EpochReport, best_reports
 
 SCHEMA_VERSION = 1
@@ -159,7 +164,7 @@ class Checkpoints:
         differing = sorted(
             name
             for name in mine
-            if name not in BESIDE_THE_NUMBERS
+            if name not in (*BESIDE_THE_NUMBERS, *MACHINE)
             and mine[name] != checkpoint.settings.get(name, DEFAULTS_OF_LATER.get(name))
         )
         if differing:

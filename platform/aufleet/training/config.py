@@ -28,6 +28,9 @@ DEFAULTS_OF_LATER = {
 }
 """Settings that came after the first configurations had their names, and the values that leave a
 name as it was."""
+MACHINE = ("ranks", "threads", "zero_stage", "accumulation")
+"""Settings that say on what a trial runs. They are a part of its name, since other parts of a sum
+round differently and batch norms see other shares; but a trial may go on with others."""
 BESIDE_THE_NUMBERS = ("keep_best", "stall_s")
 """Settings that change no number that is computed: no part of a name, and free in a resume."""
 

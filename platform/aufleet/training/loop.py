@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -52,9 +52,7 @@ def run_epochs(trial: Trial, *, engine: Engine, resumed: Checkpoint | None) -> T
             OPTIMIZER: engine.optimizer_state(),
             VALIDATION: predictions.tensors,
         }
-        publish = partial(_publish, trial, files, reports, constant)
-        # The store has deadlines of its own, and whoever hears the report may take its time.
-        if not trial.watchdog.paused(partial(trial.ranks.from_first, publish)):
+        if not _published(trial, partial(_publish, trial, files, reports, constant)):
             break
     return conclude(reports, constant, checkpoints=trial.checkpoints, ranks=trial.ranks)
 
@@ -105,6 +103,17 @@ def _run_epoch(
         learning_rate=rates[-1],
     )
     return predictions, score, report
+
+
+def _published(trial: Trial, publish: Callable[[], bool]) -> bool:
+    """Let rank 0 publish, which may take its time, and so may those who wait for its answer.
+
+    The store has deadlines of its own, and whoever hears the report asks when it likes. But rank 0
+    itself waits for no one longer than the watchdog allows: a rank that hangs takes no answer.
+    """
+    if trial.ranks.is_first:
+        return trial.ranks.from_first(partial(trial.watchdog.paused, publish))
+    return trial.watchdog.paused(partial(trial.ranks.from_first, publish))
 
 
 def _publish(trial: Trial, files: Files, reports: Reports, constant: Mapping[str, float]) -> bool:

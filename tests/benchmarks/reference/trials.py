@@ -66,6 +66,7 @@ class MemoryFold:
     config: TrialConfig
     num_frames: int
     began: Callable[[], None] = lambda: None
+    ended: Callable[[], None] = lambda: None
     _made: dict[tuple[int, int], dict[str, Tensor]] = field(default_factory=dict)
 
     @property
@@ -78,8 +79,8 @@ class MemoryFold:
         return self._loader(self.num_frames, frame_size, ranks, began=self.began)
 
     def validation(self, *, frame_size: int, ranks: Any) -> MemoryLoader:
-        """Return one batch."""
-        return self._loader(self.config.batch, frame_size, ranks)
+        """Return one batch; that it is asked for means that the training part is done."""
+        return self._loader(self.config.batch, frame_size, ranks, began=self.ended)
 
     def test(self, *, frame_size: int, ranks: Any) -> MemoryLoader:
         """Return the same."""
