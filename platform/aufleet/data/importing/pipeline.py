@@ -13,6 +13,7 @@ receipts.
 
 import logging
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -270,7 +271,11 @@ def _quiet_rows_at_once() -> Iterator[None]:
     """Let Ray Data hand on each row when it is there, and draw no bars of its own."""
     from ray.data import DataContext
 
-    context, logger = DataContext.get_current(), logging.getLogger("ray.data")
+    with warnings.catch_warnings():
+        # The first use of a context warns of a field of its own.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context = DataContext.get_current()
+    logger = logging.getLogger("ray.data")
     before = {name: getattr(context, name) for name in _SETTINGS}, logger.level
     for name, value in _SETTINGS.items():
         setattr(context, name, value)
