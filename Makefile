@@ -1,6 +1,6 @@
 # make help lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format protos wheel bench clean
+.PHONY: help setup demo test check format protos wheel bench chaos clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -9,6 +9,7 @@ STAMP := $(VENV)/.installed
 # DeepSpeed compiles nothing at installation; its operators are not needed on the CPU.
 INSTALL := DS_BUILD_OPS=0 DS_ACCELERATOR=cpu $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 2
+COUNT ?= 20
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -49,6 +50,9 @@ wheel: setup ## Build dist/ for a cluster: the wheel and the pins
 
 bench: setup ## The benchmark programs; prints ratios measured in one run
 	@for program in tests/benchmarks/*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
+
+chaos: setup ## The programs that break things while work runs (COUNT=20)
+	@for program in tests/chaos/*.py; do echo "== $$program"; $(BIN)/python $$program --count $(COUNT) || exit 1; done
 
 clean: ## Stop the local store and remove what demo and tests made
 	@if test -x $(BIN)/aufleet; then $(BIN)/aufleet store stop; fi
