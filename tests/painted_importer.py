@@ -34,6 +34,8 @@ class PaintedImporter:
     num_subjects: int = 6
     pace_s: float = 0.0
     """How long a frame takes."""
+    num_nodes: int = 1
+    """A subject waits until so many nodes have begun to read."""
     trouble: str = ""
     """What happens at the third subject in this run; not part of the import's identity."""
     name: str = "painted"
@@ -52,6 +54,7 @@ class PaintedImporter:
 
     def read(self, plan: SubjectPlan) -> Iterator[FrameRecord | Unusable]:
         self._note(plan.subject)
+        self._await_nodes()
         (number,) = plan.items
         if number == 2:
             self._meet_trouble(plan.subject)
@@ -66,6 +69,16 @@ class PaintedImporter:
         node = ray.get_runtime_context().get_node_id()
         with Path(self.log, subject).open("a") as file:
             file.write(f"{node} {os.getpid()} {time.time()}\n")
+
+    def _await_nodes(self) -> None:
+        deadline = time.monotonic() + 120
+        while len(self.nodes()) < self.num_nodes and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def nodes(self) -> set[str]:
+        """Return the nodes that have read."""
+        files = Path(self.log).iterdir()
+        return {line.split()[0] for file in files for line in file.read_text().splitlines()}
 
     def _meet_trouble(self, subject: str) -> None:
         if self.trouble == BROKEN:
