@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -183,7 +184,7 @@ class TrialConfig:
         except ValidationError as error:
             raise _first_problem(error) from None
 
-    @property
+    @cached_property
     def config_id(self) -> str:
         """Ten hex digits that name the configuration: everything but the fold."""
         return hashlib.sha256(self._canonical.encode()).hexdigest()[:10]

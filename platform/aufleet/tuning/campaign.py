@@ -91,6 +91,7 @@ class Campaign:
 
     def report(self, run: Run, report: EpochReport) -> bool:
         """Hear of an epoch; returns whether the trial shall stop."""
+        self._listener.epoch_ended(run.trial, report)
         if not run.curve or report.epoch > run.curve[-1].epoch:
             run.curve.append(CurvePoint.of(report))
         progress = run.progress

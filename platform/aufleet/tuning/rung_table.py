@@ -58,6 +58,8 @@ class RungTable(Generic[ConfigurationT]):
     """(Exact folds of a configuration, some of them) -> sorted means over the latter."""
     _differences: dict[tuple[int, int], list[float]] = field(default_factory=dict)
     """Two folds -> sorted differences of the configurations that have both."""
+    _known_spread: float | None = None
+    _is_stale: bool = True
 
     def add(self, configuration: ConfigurationT, *, fold: int, score: float) -> bool:
         """Add a score; the first of a configuration and fold stands. Returns whether it was."""
@@ -71,7 +73,7 @@ class RungTable(Generic[ConfigurationT]):
             pair = (min(fold, other), max(fold, other))
             sign = 1 if fold < other else -1
             insort(self._differences.setdefault(pair, []), sign * (score - known))
-        scores[fold] = score
+        scores[fold], self._is_stale = score, True
         for pair, mean in _subset_means(scores):
             insort(self._means.setdefault(pair, []), mean)
         return True
@@ -118,7 +120,9 @@ class RungTable(Generic[ConfigurationT]):
         """
         if num_shared >= self.num_folds:
             return 0.0
-        spread = self._spread()
+        if self._is_stale:
+            self._known_spread, self._is_stale = self._spread(), False
+        spread = self._known_spread
         if spread is None:
             return None
         return self.caution * spread * sqrt(2 * (1 / num_shared - 1 / self.num_folds))

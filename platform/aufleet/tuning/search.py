@@ -15,7 +15,6 @@ from ray.tune.experiment import Trial
 
 from aufleet.errors import TrainingError
 from aufleet.storage import Store
-from aufleet.training.config import TrialConfig
 from aufleet.tuning.campaign import Campaign
 from aufleet.tuning.events import Listeners, SearchListener
 from aufleet.tuning.experiment import Experiment
@@ -28,7 +27,7 @@ from aufleet.tuning.plan import plan_of, source_of
 from aufleet.tuning.runs import limits_of
 from aufleet.tuning.scheduler import FoldScheduler
 from aufleet.tuning.searcher import CHECKPOINT, TRIAL, FoldSearcher
-from aufleet.tuning.trainable import REPORT, REPORTS, RunTrial, ScoreTest, TrialTrainable
+from aufleet.tuning.trainable import RunTrial, ScoreTest, TrialTrainable
 
 _TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files per trial
@@ -101,7 +100,7 @@ def run_search(
             trainable = tune.with_parameters(
                 TrialTrainable, experiment_store=store, run_trial=run_trial, score_test=score_test
             )
-            _run_tune(trainable, searcher=searcher, experiment=experiment, listener=listener)
+            _run_tune(trainable, searcher=searcher, experiment=experiment)
         finally:
             listener.search_ended()
             meter.update()
@@ -118,7 +117,6 @@ def _run_tune(
     *,
     searcher: FoldSearcher,
     experiment: Experiment,
-    listener: SearchListener,
 ) -> None:
     num_pending = partial(num_fitting, experiment)
     settings = {**_TUNE_SETTINGS, _MAX_PENDING: str(num_pending())}
@@ -130,7 +128,7 @@ def _run_tune(
             search_alg=searcher,
             scheduler=FoldScheduler(searcher, num_pending=num_pending),
             num_samples=-1,  # the searcher knows the end
-            callbacks=[_Relay(listener, check=searcher.check)],
+            callbacks=[_Check(searcher.check)],
             reuse_actors=True,
             max_failures=0,  # the searcher tries again, as a new attempt
             raise_on_failed_trial=False,
@@ -182,30 +180,14 @@ def _largest_cluster() -> Mapping[str, float]:
     return {kind: max(now.get(kind, 0), most.get(kind, 0)) for kind in {*now, *most}}
 
 
-class _Relay(tune.Callback):
-    """Tells a listener what Tune tells, and ends the search where the searcher broke."""
+class _Check(tune.Callback):
+    """Ends the search where the searcher broke."""
 
-    def __init__(self, listener: SearchListener, *, check: Callable[[], None]) -> None:
-        self._listener, self._check = listener, check
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
         self._check()
-
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Trial],
-        trial: Trial,
-        result: dict[str, Any],
-        **info: object,
-    ) -> None:
-        if REPORT in result:
-            report = REPORTS.validate_json(result[REPORT])
-            self._listener.epoch_ended(_config_of(trial), report)
-
-
-def _config_of(trial: Trial) -> TrialConfig:
-    return TrialConfig.from_settings(trial.config[TRIAL])
 
 
 def _check_ends(leaderboard: Leaderboard, *, final_scores: FinalScores) -> None:
