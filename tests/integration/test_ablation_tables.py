@@ -76,7 +76,7 @@ def test_a_table_runs_row_by_row_and_every_row_is_scored(environment, tmp_path) 
     assert rows["second"]["config_id"] == plan["rows"]["second"]
 
     [record] = (tmp_path / "root/experiments/steps/ledger/trials").glob(
-        f"*/{plan['rows']['second']}/fold2/001.json"
+        f"*/{plan['rows']['second']}/fold2/001.f000001.json"
     )
     started = json.loads(record.read_text())["initialized"]
     assert f"/trials/resnet18/{plan['rows']['first']}/fold2/attempt-001/" in started["uri"]

@@ -197,7 +197,8 @@ def test_an_interrupted_search_goes_on_where_it_ended(root):
     assert [row.status for row in board.rows] == ["finished", "finished"]
     ledger = root.child("experiments/toy/ledger/trials").keys()
     assert len(ledger) == 6
-    assert {key.rpartition("/")[2] for key in ledger} == {"001.json"}
+    # The second driver's fencing number stands in what it wrote.
+    assert {key.rpartition("/")[2] for key in ledger} == {"001.f000001.json", "001.f000002.json"}
 
 
 def test_a_fold_that_cannot_be_trained_fails_its_configuration_with_the_reason(root):
