@@ -15,7 +15,7 @@ PARALLEL = 8
 """Shards on their way at once."""
 FIRST_PATIENCE_S = 10.0
 """How long the first answer may take, before it is known how long they take here."""
-SHORTEST_PATIENCE_S = 3.0
+SHORTEST_PATIENCE_S = 5.0
 TOO_SLOW = 4
 """Times the usual pace."""
 _LOOK_S = 0.1
