@@ -113,6 +113,15 @@ def test_an_examination_keeps_score_side_light_and_background(examined: list[Fra
     assert scores == sorted(scores, reverse=True)
 
 
+def test_as_many_examinations_as_are_asked_for() -> None:
+    settings = FilmSettings(
+        preset="fpara", num_subjects=6, frames_per_subject=8, seed=3, examinations=8
+    )
+    records = list(film_subject(settings, 0))
+    assert [record.sequence[:2] for record in records] == [f"E{n}" for n in range(1, 9)]
+    assert {record.grade for record in records} == {0, 1, 2, 3}
+
+
 def test_labels_round_momentary_intensities() -> None:
     assert labels_of(np.array([0, 0.49, 0.5, 1.49, 1.5, 4.5, 5])).tolist() == [0, 0, 1, 1, 2, 5, 5]
 

@@ -101,6 +101,9 @@ def test_women_of_bp4d_have_no_beards() -> None:
         ("bp4d", {"frames": 0}, "0 frames"),
         ("bp4d", {"crop": "ellipse"}, "crop cannot be 'ellipse'"),
         ("disfa", {"seed": -1}, "seed is -1"),
+        ("disfa", {"examinations": 2}, "nobody is examined in disfa"),
+        ("faces", {"examinations": 2}, "nobody is examined in faces"),
+        ("fpara", {"examinations": 0}, "0 examinations"),
         ("faces", {"frames": 0}, "frames_per_subject is 0"),
     ],
 )

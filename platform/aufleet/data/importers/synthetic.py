@@ -30,7 +30,7 @@ SOURCES = (*PRESETS, _FACES, _PALSY)
 """What can be rendered."""
 _OUTLINE = slice(0, 27)
 """Of the 68 points: jaw and brows."""
-_NUM_FACES, _NUM_FRAMES = 12, 40
+_NUM_FACES, _NUM_FRAMES, _NUM_EXAMINATIONS = 12, 40, 4
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class SyntheticImporter:
         subjects: How many; None: as the preset's data set has, 12 faces otherwise.
         frames: Of each subject; None: as the preset's data set has, 40 otherwise.
         seed: Decides every face and label.
+        examinations: Of each subject of `fpara` and `palsy`; None: 3 and 4.
         crop: "lpnet" adds LP-Net's masked crop, cut out of the aligned frame.
     """
 
@@ -49,6 +50,7 @@ class SyntheticImporter:
     subjects: int | None = None
     frames: int | None = None
     seed: int = 0
+    examinations: int | None = None
     crop: Crop = "none"
 
     def __post_init__(self) -> None:
@@ -86,6 +88,8 @@ class SyntheticImporter:
         """Return the preset and its size: the same words are the same bytes."""
         settings = self._settings
         size = {"subjects": len(self._names), "frames": self._length, "seed": settings.seed}
+        if self.examinations is not None:
+            size["examinations"] = self.examinations
         crop = "" if self.crop == "none" else f", crop {self.crop}"
         return f"synthetic {self.source} {json.dumps(size)}{crop}"
 
@@ -114,12 +118,16 @@ class SyntheticImporter:
                 num_subjects=self.subjects,
                 frames_per_subject=self.frames,
                 seed=self.seed,
+                examinations=self.examinations,
             )
+        if self.source == _FACES and self.examinations is not None:
+            raise ConfigError(f"nobody is examined in {_FACES}", "leave examinations out")
         return SyntheticSettings(
             num_subjects=_NUM_FACES if self.subjects is None else self.subjects,
             frames_per_subject=_NUM_FRAMES if self.frames is None else self.frames,
             seed=self.seed,
             palsy=self.source == _PALSY,
+            examinations=_NUM_EXAMINATIONS if self.examinations is None else self.examinations,
         )
 
     @property

@@ -49,12 +49,14 @@ class FilmSettings:
         num_subjects: How many people; None: as published.
         frames_per_subject: Frames of each; None: as published.
         seed: Decides everything that is drawn.
+        examinations: Of each subject, where subjects are examined; None: as published.
     """
 
     preset: str
     num_subjects: int | None = None
     frames_per_subject: int | None = None
     seed: int = 0
+    examinations: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be rendered.
@@ -71,11 +73,18 @@ class FilmSettings:
                 raise ConfigError(f"{value} {name} cannot be rendered", "at least 1 is needed")
         if self.seed < 0:
             raise ConfigError(f"seed is {self.seed}", "it cannot be negative")
+        if self.examinations is not None and not PRESETS[self.preset].examinations:
+            raise ConfigError(f"nobody is examined in {self.preset}", "leave examinations out")
+        if self.examinations is not None and self.examinations < 1:
+            raise ConfigError(f"{self.examinations} examinations show nobody", "give at least 1")
 
     @property
     def shape(self) -> Preset:
         """What it is shaped like."""
-        return PRESETS[self.preset]
+        published = PRESETS[self.preset]
+        if self.examinations is None:
+            return published
+        return replace(published, examinations=self.examinations)
 
     @property
     def count(self) -> int:
@@ -156,7 +165,9 @@ class _Actor:
         shares = settings.shape.shares
         self.units = settings.shape.units
         self.manner = Manner(rng)
-        self._own = shares and SpontaneousFace(shares, seed=settings.seed, index=index)
+        self._own = (
+            None if shares is None else SpontaneousFace(shares, seed=settings.seed, index=index)
+        )
 
     def act(self, take: _Take, rng: np.random.Generator) -> Levels:
         """Return the intensities over a take."""

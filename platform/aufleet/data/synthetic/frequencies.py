@@ -63,7 +63,9 @@ def _from_rates(rates: Mapping[int, float]) -> Shares:
         unit: (
             rate + _TRACE_SHARE * (1 - rate),
             rate,
-            *(rate * stronger for stronger in _STRONGER),
+            rate * _STRONGER[0],
+            rate * _STRONGER[1],
+            rate * _STRONGER[2],
         )
         for unit, rate in rates.items()
     }

@@ -133,5 +133,5 @@ def expose(
         frame = cv2.GaussianBlur(frame, (0, 0), scene.blur_px)
     noise = rng.standard_normal((size_px, size_px), dtype=np.float32)
     stored = np.empty(frame.shape, dtype=np.uint8)
-    add_noise(frame, noise, np.float32(scene.noise), stored)
+    add_noise(np.asarray(frame, dtype=np.float32), noise, np.float32(scene.noise), stored)
     return stored
