@@ -15,8 +15,9 @@ from aufleet.data.records import ALIGNED_SIZE
 
 GREY = 128
 _QUALITY = 95
-_CENTRE, _AXES = (99.5, 107.0), (72.0, 100.0)
-"""Of the ellipse over all aligned faces, in pixels: x, y and half the width, half the height."""
+_CENTRE, _AXES, _POWER = (99.5, 104.0), (84.0, 106.0), 3
+"""Of the rounded shape over all aligned faces, also turned ones, with forehead and jaw: middle
+(x, y) and half the width and the height in pixels; the power 2 would be an ellipse."""
 
 
 def blank_face(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -46,8 +47,8 @@ def blank_jpeg(jpeg: bytes) -> bytes:
 def face_mask() -> NDArray[np.bool_]:
     """Return where faces lie in aligned frames, (200, 200)."""
     rows, columns = np.mgrid[:ALIGNED_SIZE, :ALIGNED_SIZE]
-    across = (columns - _CENTRE[0]) / _AXES[0]
-    down = (rows - _CENTRE[1]) / _AXES[1]
-    mask = across**2 + down**2 <= 1
+    across = np.abs(columns - _CENTRE[0]) / _AXES[0]
+    down = np.abs(rows - _CENTRE[1]) / _AXES[1]
+    mask = across**_POWER + down**_POWER <= 1
     mask.flags.writeable = False
     return mask
