@@ -8,7 +8,7 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 
 PARALLEL = 8
@@ -140,6 +140,10 @@ def _make(items: Iterator[Any], ready: queue.Queue, stopped: threading.Event) ->
         _offer(("end", None), ready, stopped)
     except BaseException as error:
         _offer(("error", error), ready, stopped)
+    finally:
+        # What works ahead of this one ends as well.
+        if isinstance(items, Generator):
+            items.close()
 
 
 def _offer(entry: tuple[str, Any], ready: queue.Queue, stopped: threading.Event) -> None:

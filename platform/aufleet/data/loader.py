@@ -162,7 +162,8 @@ class FoldLoader:
         ]
 
     def _batches(self, cuts: list[Cut]) -> Iterator[Batch]:
-        pictures = self._part.pictures.cut(cuts, size=self._frame_size)
+        # Cutting and scaling are as long as each other: a thread for each.
+        pictures = ahead(self._part.pictures.cut(cuts, size=self._frame_size), depth=1)
         for cut, frames in zip(cuts, pictures, strict=True):
             yield self._batch(cut, frames)
 
