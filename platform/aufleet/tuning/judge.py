@@ -128,15 +128,16 @@ class Judge:
 
     rules: Rules
     _tables: dict[tuple[str, int], RungTable[Member]] = field(default_factory=dict)
-    _epochs: dict[Member, int] = field(default_factory=dict)
-    """The latest rung at which a member has a score."""
+    _epochs: dict[Member, dict[int, int]] = field(default_factory=dict)
+    """Member -> fold -> the latest rung at which it has a score."""
     _incumbents: dict[str, Member] = field(default_factory=dict)
 
     def add(self, member: Member, *, fold: int, epoch: int, score: float) -> bool:
         """Hear the score of an epoch; returns whether it is a rung that was not known."""
         if not self.rules.is_rung(epoch):
             return False
-        self._epochs[member] = max(epoch, self._epochs.get(member, 0))
+        latest = self._epochs.setdefault(member, {})
+        latest[fold] = max(epoch, latest.get(fold, 0))
         return self._table(member, epoch).add(member, fold=fold, score=score)
 
     def finish(self, member: Member, *, fold: int, score: float) -> None:
@@ -164,7 +165,7 @@ class Judge:
         for bracket, epoch in order:
             table = self._tables[bracket, epoch]
             for member in table.configurations:
-                standing = table.standing(member)
+                standing = self._standing(member, epoch)
                 assert standing
                 yield RungRow(
                     member=member, epoch=epoch, scores=table.scores_of(member), standing=standing
@@ -191,9 +192,13 @@ class Judge:
         )
 
     def _at_rungs(self, member: Member) -> Verdict | None:
-        """Judge at the newest rung, and where some folds have ended."""
-        for epoch in (self._epochs.get(member, ENDED), ENDED):
-            standing = self._table(member, epoch).standing(member)
+        """Judge at the newest rung of each fold, and where some folds have ended.
+
+        Rungs that all its folds have passed count no more: curves cross.
+        """
+        newest = set(self._epochs.get(member, {}).values())
+        for epoch in (*sorted(newest, reverse=True), ENDED):
+            standing = self._standing(member, epoch)
             if standing is None or standing.compared < self.rules.min_compared:
                 continue
             if standing.better >= self.rules.num_kept(standing.compared):
@@ -206,6 +211,20 @@ class Judge:
                     compared=standing.compared,
                 )
         return None
+
+    def _standing(self, member: Member, epoch: int) -> Standing | None:
+        table = self._table(member, epoch)
+        spread = table.spread
+        if spread is None:
+            # Few come to the later rungs: the nearest one before says how much folds differ.
+            known = {
+                other: one.spread
+                for (bracket, other), one in self._tables.items()
+                if bracket == member.bracket and other != ENDED and one.spread is not None
+            }
+            before = [other for other in known if epoch == ENDED or other < epoch]
+            spread = known[max(before)] if before else None
+        return table.standing(member, spread=spread)
 
     def _mean(self, member: Member) -> float:
         scores = self._table(member, ENDED).scores_of(member)

@@ -87,8 +87,15 @@ class RungTable(Generic[ConfigurationT]):
         """Return fold -> score."""
         return self._scores.get(configuration, {})
 
-    def standing(self, configuration: ConfigurationT) -> Standing | None:
-        """Return how a configuration stands; None where it has no score here."""
+    def standing(
+        self, configuration: ConfigurationT, *, spread: float | None = None
+    ) -> Standing | None:
+        """Return how a configuration stands; None where it has no score here.
+
+        Args:
+            configuration: Which one.
+            spread: That of another rung, for as long as this one has none of its own.
+        """
         scores = self._scores.get(configuration)
         if not scores:
             return None
@@ -96,7 +103,7 @@ class RungTable(Generic[ConfigurationT]):
         for exact in {exact for exact, _ in self._means}:
             shared = exact & own
             rows = self._means[exact, shared] if shared else []
-            margin = self.margin(len(shared)) if shared else None
+            margin = self.margin(len(shared), spread=spread) if shared else None
             if margin is None:
                 compared += exact == own and bool(rows)
                 continue
@@ -108,10 +115,10 @@ class RungTable(Generic[ConfigurationT]):
             mean=_mean(scores, own),
             compared=max(0, compared),
             better=better,
-            margin=self.margin(len(own)) or 0.0,
+            margin=self.margin(len(own), spread=spread) or 0.0,
         )
 
-    def margin(self, num_shared: int) -> float | None:
+    def margin(self, num_shared: int, *, spread: float | None = None) -> float | None:
         """Return the lead that missing folds may explain; None where that is not known yet.
 
         The difference of two means over m of K folds has, as an estimate of the difference over
@@ -120,12 +127,18 @@ class RungTable(Generic[ConfigurationT]):
         """
         if num_shared >= self.num_folds:
             return 0.0
+        own = self.spread
+        known = spread if own is None else own
+        if known is None:
+            return None
+        return self.caution * known * sqrt(2 * (1 / num_shared - 1 / self.num_folds))
+
+    @property
+    def spread(self) -> float | None:
+        """The spread between folds; None before two configurations have the same two folds."""
         if self._is_stale:
             self._known_spread, self._is_stale = self._spread(), False
-        spread = self._known_spread
-        if spread is None:
-            return None
-        return self.caution * spread * sqrt(2 * (1 / num_shared - 1 / self.num_folds))
+        return self._known_spread
 
     def _spread(self) -> float | None:
         """Return s from the differences between folds; quartiles, for some networks diverge."""

@@ -171,6 +171,38 @@ def test_a_lead_on_one_fold_counts_only_beyond_what_other_folds_may_add():
     assert careful.verdict(member("a")) is None
 
 
+def test_a_later_fold_is_judged_at_its_own_rung_while_the_first_is_far_ahead():
+    judge = judge_of(grace=1, caution=0.0)
+    for epoch in (1, 3):
+        whole_rung(judge, {"a": 0.9}, epoch=epoch)
+        judge.add(member("b"), fold=1, epoch=epoch, score=0.95)
+    assert judge.verdict(member("b")) is None
+    judge.add(member("b"), fold=2, epoch=1, score=0.1)
+    verdict = judge.verdict(member("b"))
+    assert verdict
+    assert (verdict.epoch, verdict.folds) == (1, (1, 2))
+
+
+def test_the_spread_of_an_earlier_rung_serves_until_a_later_one_has_its_own():
+    judge = judge_of(grace=1)
+    whole_rung(judge, {"a": 0.8, "b": 0.7, "c": 0.1}, epoch=1)
+    for name, score in (("a", 0.8), ("b", 0.1)):
+        judge.add(member(name), fold=1, epoch=3, score=score)
+    verdict = judge.verdict(member("b"))
+    assert verdict
+    assert (verdict.epoch, verdict.folds) == (3, (1,))
+
+
+def test_a_rung_that_all_folds_have_passed_counts_no_more():
+    judge = judge_of(grace=1)
+    whole_rung(judge, {"slow": 0.1, "fast": 0.5}, epoch=1)
+    whole_rung(judge, {"slow": 0.6}, epoch=3)
+    assert judge.verdict(member("slow")) is None
+    whole_rung(judge, {"fast": 0.5}, epoch=3)
+    assert judge.verdict(member("slow")) is None
+    assert judge.verdict(member("fast"))
+
+
 def finish(judge, name, scores):
     for fold, score in zip(FOLDS, scores, strict=False):
         judge.finish(member(name), fold=fold, score=score)
