@@ -5,11 +5,13 @@
 Promise: the search ends with every trial done, each once.
 """
 
+import logging
 import os
 import random
 import secrets
 import sys
 import threading
+import time
 
 os.environ["RAY_AUTH_MODE"] = "token"
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
@@ -38,33 +40,43 @@ def main() -> int:
     """Run the rounds."""
     options = parse(__doc__ or "", count=3)
     chance = random.Random(options.seed)
-    moments = [2 + 10 * chance.random() for _ in range(options.count)]
+    moments = [chance.randrange(3, 48) for _ in range(options.count)]
 
     def one(number: int) -> Outcome:
         name = f"node-{number}-{os.getpid()}"
         experiment = parse_experiment(experiment_text(name, epochs=6), source=name)
         root = open_store(str(options.work / "root"))
         cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": _HEALTH}
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 1,
+                "include_dashboard": False,
+                "_system_config": _HEALTH,
+            },
         )
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-        ray.init(address=cluster.address, log_to_driver=False)
-        timer = threading.Timer(
-            moments[number], lambda: cluster.remove_node(nodes[0], allow_graceful=False)
-        )
-        timer.start()
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+        store = root.child(f"experiments/{name}")
+
+        def lose() -> None:
+            while sum("/epoch-" in key for key in store.keys("trials/")) < moments[number]:
+                time.sleep(0.1)
+            cluster.remove_node(nodes[number % 2], allow_graceful=False)
+
+        loser = threading.Thread(target=lose, daemon=True)
+        loser.start()
         try:
             run_search(
                 experiment, root=root, run_trial=toy_trial(pause_s=0.5), score_test=toy_test()
             )
-            wrong = complaints(root.child(f"experiments/{name}"), experiment)
+            wrong = complaints(store, experiment)
         except Exception as error:
             wrong = [str(error)]
         finally:
-            timer.join()
+            loser.join(timeout=5)
             ray.shutdown()
             cluster.shutdown()
-        told = f"a node died after {moments[number]:.1f} s"
+        told = f"a node died after {moments[number]} of 72 epochs"
         return Outcome(ok=not wrong, kind="node", said="; ".join([told, *wrong]))
 
     return run_rounds(one, count=options.count, work=options.work)
