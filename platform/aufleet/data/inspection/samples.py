@@ -38,7 +38,7 @@ class Sample:
 def shown_subjects(subjects: Sequence[str]) -> dict[str, int]:
     """Return how many frames of which subjects are shown: evenly spread, MAX_SAMPLES in all."""
     count = min(len(subjects), MAX_SAMPLES)
-    places = [round(place) for place in np.linspace(0, len(subjects) - 1, count)]
+    places = [int(place) for place in np.linspace(0, len(subjects) - 1, count).round()]
     each, more = divmod(MAX_SAMPLES, count)
     return {subjects[place]: each + (position < more) for position, place in enumerate(places)}
 
