@@ -69,7 +69,7 @@ class Driver:
         """Wait for its end; returns the exit code and its last line."""
         out, errors = self.process.communicate(timeout=PATIENCE_S)
         self.sweep()
-        lines = (out + errors).strip().splitlines()
+        lines = (out.strip() or errors.strip()).splitlines()
         return self.process.returncode, lines[-1] if lines else ""
 
     def kill(self) -> None:
