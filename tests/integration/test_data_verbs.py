@@ -163,7 +163,7 @@ def test_models_that_were_trained_with_the_subject_are_named(root) -> None:
         (("forget", "S99", "faces/1"), "no subject S99"),
         (("import", "nothing", "source", "--to", "faces/2"), "no importer 'nothing'"),
         (("import", "synthetic", "faces", "--to", "/faces/1"), "no place for a data set"),
-        (("import", "synthetic", "faces", "--to", "a/1", "--crop", "lpnet"), "no option crop"),
+        (("import", "synthetic", "faces", "--to", "a/1", "--labels", "x"), "no option labels"),
         (("import", "synthetic", "faces", "--to", "faces/1"), "already published"),
         (("import", "folder", "nowhere", "--to", "faces/2"), "no folder"),
     ],
