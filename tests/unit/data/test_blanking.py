@@ -54,7 +54,7 @@ def collected(subjects: Iterable[Iterable[FrameRecord]]) -> Graded:
         frames=np.stack([decode_frame(record.jpeg) for _, record in records]),
         grades=np.array([record.grade for _, record in records]),
         subjects=np.array([index for index, _ in records]),
-        landmarks_68=np.stack([record.landmarks_68 for _, record in records]),
+        landmarks_68=np.array([record.landmarks_68 for _, record in records]),
     )
 
 
