@@ -19,7 +19,7 @@ from aufleet.data.pictures import (
 )
 from aufleet.data.shard import Shard
 from aufleet.data.shard_reader import ShardReader
-from aufleet.data.streaming import WorkerPictures, start_decoders
+from aufleet.data.streaming import WorkerPictures
 from aufleet.domain.action_units import label_of
 from aufleet.errors import ConfigError
 
@@ -123,17 +123,17 @@ def _read(reader: ShardReader, options: ReadOptions) -> tuple[Pictures, list[_La
             return {name: getattr(shard, name).copy() for name in _LABELS}
 
         return kept, reader.open_all(use)
+    workers = None
     if options.workers:
-        # They get ready while the shards are on their way.
-        start_decoders()
+        workers = WorkerPictures(reader, source=source, workers=options.workers)
     shards = reader.open_all(lambda _, shard: shard)
     for shard in shards:
         _check_pictures(shard, source)
     labels = [{name: getattr(shard, name) for name in _LABELS} for shard in shards]
     # Processes share the files; what lies in this one's memory they would have to copy.
-    if options.workers and all(shard.file for shard in shards):
-        workers = options.workers
-        return WorkerPictures(reader, source=source, shards=shards, workers=workers), labels
+    if workers and all(shard.file for shard in shards):
+        workers.hold(shards)
+        return workers, labels
     return EncodedPictures(reader, source=source, shards=shards), labels
 
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import BaseContext
 from multiprocessing.forkserver import ensure_running
 from typing import TYPE_CHECKING
@@ -25,23 +26,24 @@ PREFETCH = 3
 class WorkerPictures:
     """Frames that processes decode; which one takes which batch changes nothing."""
 
-    def __init__(
-        self, reader: ShardReader, *, source: Source, shards: Sequence[Shard], workers: int
-    ) -> None:
-        """Take the shards, all of them in the node's cache."""
+    def __init__(self, reader: ShardReader, *, source: Source, workers: int) -> None:
+        """Start the processes; they get ready while the shards are on their way."""
         self._reader, self._source, self._workers = reader, source, workers
-        # Held open, so that no other trial's shards take their place.
-        self._shards = shards
+        self._shards: Sequence[Shard] = ()
         self._order = _Order()
-        self._loader: DataLoader | None = None
+        self._starting = ThreadPoolExecutor(1).submit(self._started)
+
+    def hold(self, shards: Sequence[Shard]) -> None:
+        """Keep the shards' files open, so that no other trial's take their place."""
+        self._shards = shards
 
     def cut(self, cuts: Iterable[Cut], *, size: int) -> Iterator[NDArray[np.uint8]]:
         """Yield each cut's frames as (b, 3, size, size) uint8 RGB."""
         # Started once: an epoch finds the processes that the one before it used.
-        self._loader = self._loader or self._started()
+        loader = self._starting.result()
         self._order.tasks = [(cut, size) for cut in cuts]
         try:
-            for answer in self._loader:
+            for answer in loader:
                 if isinstance(answer, AufleetError):
                     raise answer
                 yield answer.numpy()
@@ -58,7 +60,7 @@ class WorkerPictures:
         import torch
         from torch.utils.data import DataLoader
 
-        return DataLoader(
+        loader = DataLoader(
             _Decoder(self._reader, self._source),  # pyright: ignore[reportArgumentType] - no subclass
             sampler=self._order,
             # The tasks are batches already.
@@ -71,6 +73,9 @@ class WorkerPictures:
             generator=torch.Generator(),
             worker_init_fn=_begin_worker,
         )
+        # Its processes begin with its first epoch: one without a task.
+        iter(loader)
+        return loader
 
 
 def start_decoders() -> BaseContext:

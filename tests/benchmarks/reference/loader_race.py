@@ -258,10 +258,10 @@ def report(best: dict[str, float], most: int, grown: dict[str, float]) -> bool:
 def main(description: str) -> int:
     """Prepare, compete, count, report."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--subjects", type=int, default=24)
-    parser.add_argument("--frames", type=int, default=160, help="of each subject")
+    parser.add_argument("--subjects", type=int, default=12)
+    parser.add_argument("--frames", type=int, default=480, help="of each subject")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     # One thread in each process, peers' and ours.
     torch.set_num_threads(1)
