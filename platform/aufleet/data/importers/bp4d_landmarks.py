@@ -72,17 +72,18 @@ def _read_mat(data: bytes) -> list[Any]:
 
 def _read_hdf5(data: bytes, *, where: str) -> list[Any]:
     try:
-        import h5py  # pyright: ignore[reportMissingImports] - only this release needs it
+        import h5py
     except ImportError as error:
         raise EnvironmentProblem(
             f"{where} is a MATLAB 7.3 file and h5py is not installed",
             "pip install h5py, or set landmarks=mediapipe",
         ) from error
     with h5py.File(io.BytesIO(data), "r") as file:
-        fit = file["fit"]
+        tree: Any = file  # h5py's types do not tell groups from arrays
+        fit = tree["fit"]
         field = next((name for name in _FIELDS if name in fit), None)
         if field is None:
             raise KeyError(f"fit has no field {' or '.join(_FIELDS)}")
         # One reference to an array for each picture; an empty array is stored as its two sides.
-        cells = [np.asarray(file[reference]) for reference in np.ravel(fit[field])]
+        cells = [np.asarray(tree[reference]) for reference in np.ravel(fit[field])]
     return cells
