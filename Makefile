@@ -1,6 +1,6 @@
 # make help lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format protos wheel bench chaos clean
+.PHONY: help setup demo test check format protos wheel bench bench-search chaos clean
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -12,7 +12,7 @@ WORKERS ?= 2
 COUNT ?= 20
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Create .venv and install everything (once; about 3 minutes)
 
@@ -50,6 +50,12 @@ wheel: setup ## Build dist/ for a cluster: the wheel and the pins
 
 bench: setup ## The benchmark programs; prints ratios measured in one run
 	@for program in tests/benchmarks/*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
+
+bench-search: setup ## All eight networks x three folds in one search, and its report (an hour)
+	@$(BIN)/aufleet store start
+	@$(BIN)/aufleet data synth --name eight --subjects 18 --frames 24 --units AU1,AU2,AU12,AU25,AU26
+	@$(BIN)/aufleet tune eight
+	@$(BIN)/aufleet report eight --out search.html
 
 chaos: setup ## The programs that break things while work runs (COUNT=20)
 	@for program in tests/chaos/*.py; do echo "== $$program"; $(BIN)/python $$program --count $(COUNT) || exit 1; done

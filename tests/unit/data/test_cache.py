@@ -142,7 +142,11 @@ def test_what_is_in_use_stays_and_what_finds_no_room_is_said_once(tmp_path, capl
     assert kept(cache) == {"d"}
 
 
-@pytest.mark.parametrize("damage", [b"", PACKED[:-1], PACKED[:100], b"x" * 1000])
+@pytest.mark.parametrize(
+    "damage",
+    [b"", PACKED[:-1], PACKED[:100], b"x" * 1000],
+    ids=["empty", "cut off", "header only", "something else"],
+)
 def test_a_damaged_file_is_loaded_anew(tmp_path, damage) -> None:
     cache = NodeCache(folder=tmp_path)
     fill(cache, "a")
