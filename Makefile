@@ -9,6 +9,8 @@ STAMP := $(VENV)/.installed
 # DeepSpeed compiles nothing at installation; its operators are not needed on the CPU.
 INSTALL := DS_BUILD_OPS=0 DS_ACCELERATOR=cpu $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 2
+# A thread for each process: more threads than cores wait for each other, up to twenty times as long.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)
 COUNT ?= 20
 
 help: ## List the targets
@@ -29,14 +31,14 @@ demo: setup ## Faces, search, promotion, service and an answer, on this machine 
 
 test: setup ## Every test that needs no GPU
 	@echo "Running the tests on $(WORKERS) processes: at most 20 minutes"
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q
+	@$(PYTEST) --dist loadfile --no-loadscope-reorder
 
 check: setup ## Format, lint, types, room contracts and the fast tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -q -n $(WORKERS) tests/unit tests/test_layout.py tests/test_protos.py
+	@$(PYTEST) tests/unit tests/test_layout.py tests/test_protos.py
 
 format: setup ## Write the format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

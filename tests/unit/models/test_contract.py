@@ -137,7 +137,7 @@ def test_folded_networks_give_the_same_answers(name: str, task: str) -> None:
 @every_case
 def test_bf16_autocast_stays_near_fp32(name: str, task: str) -> None:
     model = _build(name, task)
-    batch = _batch(model)
+    batch = _batch(model, size=2)
     model(batch["frames"], batch["landmarks"])
     model.eval()
     with torch.no_grad():

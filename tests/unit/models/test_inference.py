@@ -25,8 +25,8 @@ def _model(name: str, task: str = "au") -> FaceModel:
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.5
     with torch.no_grad():
-        for seed in range(1, 6):
-            model(*_inputs(model, batch=4, seed=seed))
+        for seed in range(1, 5):
+            model(*_inputs(model, batch=2, seed=seed))
     return model.eval()
 
 
