@@ -73,10 +73,11 @@ class Connection:
             if not data:
                 raise Gone
             left -= len(data)
+            if over_s:
+                # Before each piece: the last one must not arrive before the time is over.
+                await asyncio.sleep(over_s * len(data) / size)
             self.writer.write(data)
             await self.writer.drain()
-            if over_s:
-                await asyncio.sleep(over_s * len(data) / size)
 
     async def copy_chunks_from(self, other: "Connection") -> None:
         """Pass on a body in chunks, with its trailers."""
