@@ -1,28 +1,21 @@
 """`aufleet evaluate`: any model on any data set, by itself and through a running service."""
 
 import json
-import os
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from painted import UNITS, publish_painted
+from painted import publish_painted
+from served import publish_champion, running_service
 from typer.testing import CliRunner
 
 from aufleet.cli.main import app
 from aufleet.errors import ConfigError
-from aufleet.registry import Card, Versions
-from aufleet.registry.card import Architecture, DatasetReference
-from aufleet.registry.package import pack_members, write_package
-from aufleet.storage import Store, open_store, sha256_of
+from aufleet.registry import Versions
+from aufleet.registry.card import DatasetReference
+from aufleet.storage import Store, open_store
 from aufleet.training import TrialConfig, run_trial
 from aufleet.training.checkpoints import MODEL, read_checkpoint, read_tensors
-
-START_TIMEOUT_S = 240
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,31 +59,19 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 
 def _promote(config: TrialConfig, store: Store, key: str, *, root: Store, registry) -> str:
     checkpoint = read_checkpoint(store, key)
-    weights = pack_members({"fold2": read_tensors(store, checkpoint, MODEL)})
-    options = {name: one for name, one in checkpoint.network.items() if name != "name"}
-    is_au = config.task == "au"
-    card = Card(
-        name=f"painted-{config.task}",
+    facts = {"thresholds": {"AU1": 0.3, "AU12": 0.5}} if config.task == "au" else {}
+    return publish_champion(
+        f"painted-{config.task}",
+        read_tensors(store, checkpoint, MODEL),
+        checkpoint.network,
+        member="fold2",
         task=config.task,
-        kind="best-fold",
-        architecture=Architecture(name="resnet18", options=options),
-        members=("fold2",),
-        units=UNITS if is_au else (),
-        grades=() if is_au else ("normal", "low", "medium", "high"),
-        frame_size=176,
-        thresholds={"AU1": 0.3, "AU12": 0.5} if is_au else {},
         temperature=1.5,
-        scores=(),
         dataset=DatasetReference(uri=config.dataset, manifest_sha256="0" * 64),
-        code_version="0",
-        trials=(),
-        created=datetime(2026, 1, 1, tzinfo=UTC),
-        weights_sha256=sha256_of(weights),
-        weights_size_bytes=len(weights),
+        root=root,
+        registry=registry,
+        **facts,
     )
-    version = registry.register(card, package_uri=write_package(card, weights, root=root))
-    registry.set_alias(card.name, version=version.version, alias="champion")
-    return version.package_uri
 
 
 def _evaluate(models: Models, *arguments: str) -> dict:
@@ -162,22 +143,7 @@ def test_a_folder_without_a_model_says_what_is_taken(models: Models) -> None:
 
 @pytest.mark.ray
 def test_a_service_scores_as_the_model_does_by_itself(models: Models) -> None:
-    ready = models.home / "serve.json"
-    verb = (sys.executable, "-m", "aufleet.cli", "serve", "--ready-file", str(ready))
-    with (models.home / "output").open("wb") as output:
-        service = subprocess.Popen(
-            [*verb, "--model", "painted-au", "--model", "painted-palsy"],
-            env=os.environ | {"AUFLEET_HOME": str(models.home), "AUFLEET_ROOT": models.root.uri},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not ready.exists():
-            assert service.poll() is None, (models.home / "output").read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    with running_service(models.home, "painted-au", "painted-palsy", root=models.root):
         for name in ("painted-au", "painted-palsy"):
             alone = _evaluate(models, name, models.others)
             served = _evaluate(models, name, models.others, "--through", "serving")
@@ -185,6 +151,3 @@ def test_a_service_scores_as_the_model_does_by_itself(models: Models) -> None:
             for key in ("macro_f1", "pooled_f1", "accuracy"):
                 assert served[key] == pytest.approx(alone[key], abs=0.005)
             assert served["frames"] == alone["frames"]
-    finally:
-        service.terminate()
-        service.wait(60)

@@ -3,15 +3,12 @@
 One service for the whole file; the last test stops it.
 """
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 
 import cv2
 import grpc
@@ -20,99 +17,19 @@ import pytest
 import skimage.data
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from served import UNITS, publish_champion, running_service
 
 from aufleet.api.v1 import face_analysis_service_pb2 as messages
 from aufleet.api.v1 import face_pb2
-from aufleet.api.v1.face_analysis_service_pb2_grpc import FaceAnalysisServiceStub
-from aufleet.registry import Card, Versions
-from aufleet.registry.card import Architecture, DatasetReference
-from aufleet.registry.package import pack_members, write_package
+from aufleet.registry import Versions
 from aufleet.serving.tokens import ANALYZE, READ_MODELS, TokenFile
-from aufleet.storage import open_store, sha256_of
+from aufleet.storage import open_store
 from aufleet_models import build_model
 
 pytestmark = pytest.mark.ray
 
-UNITS = (1, 12)
-START_TIMEOUT_S = 240
 STOP_TIMEOUT_S = 30
 SERVING = health_pb2.HealthCheckResponse.SERVING
-
-
-class Service:
-    """A running `aufleet serve` and a caller's view of it."""
-
-    def __init__(self, home, process):
-        self.home, self.process = home, process
-        self.ready_file = home / "serve.json"
-
-    def await_ready(self):
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self.ready_file.exists():
-            assert self.process.poll() is None, self.output
-            assert time.monotonic() < deadline, self.output
-            time.sleep(0.1)
-        ready = json.loads(self.ready_file.read_text())
-        self.target = ready["target"]
-        self.roots = Path(ready["ca_file"]).read_bytes()
-        self.token = Path(ready["token_file"]).read_text().strip()
-        self.channel = grpc.secure_channel(self.target, grpc.ssl_channel_credentials(self.roots))
-        self.faces = FaceAnalysisServiceStub(self.channel)
-
-    @property
-    def output(self):
-        return (self.home / "output").read_text()
-
-    def metadata(self, token=None):
-        return (("authorization", f"Bearer {token or self.token}"),)
-
-    def detect(self, *frames, **fields):
-        request = messages.DetectActionUnitsRequest(frames=frames, **fields)
-        return self.faces.DetectActionUnits(request, metadata=self.metadata(), timeout=30)
-
-    def create_token(self, name, *scopes):
-        return TokenFile(self.home / "tokens.json").create(name, scopes=scopes, expires_days=1)
-
-    def processes(self):
-        """Return the commands of all processes that the service has started, and its own."""
-        mark = f"AUFLEET_HOME={self.home}".encode()
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if mark in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append((folder / "cmdline").read_bytes())
-            except OSError:
-                continue
-        return [command for command in found if command]
-
-
-def publish(name, network, *, task, root, registry):
-    """Put an untrained network into the store and the registry, as a champion."""
-    weights = pack_members({"fold1": network.state_dict()})
-    card = Card(
-        name=name,
-        task=task,
-        kind="best-fold",
-        architecture=Architecture(
-            name=network.config["name"],
-            options={key: each for key, each in network.config.items() if key != "name"},
-        ),
-        members=("fold1",),
-        units=UNITS if task == "au" else (),
-        grades=() if task == "au" else ("normal", "low", "medium", "high"),
-        frame_size=176,
-        thresholds=dict.fromkeys(("AU1", "AU12"), 0.5) if task == "au" else {},
-        temperature=1.0,
-        scores=(),
-        dataset=DatasetReference(uri="none", manifest_sha256="0" * 64),
-        code_version="0",
-        trials=(),
-        created=datetime(2026, 1, 1, tzinfo=UTC),
-        weights_sha256=sha256_of(weights),
-        weights_size_bytes=len(weights),
-    )
-    version = registry.register(card, package_uri=write_package(card, weights, root=root))
-    registry.set_alias(name, version=version.version, alias="champion")
 
 
 @pytest.fixture(scope="module")
@@ -122,27 +39,12 @@ def service(tmp_path_factory):
     root = open_store(str(home / "root"))
     units = build_model("algrnet", task="au", units=list(UNITS), width=0.25)
     grades = build_model("resnet18", task="palsy", width=0.125)
-    publish("faces", units, task="au", root=root, registry=registry)
-    publish("palsy", grades, task="palsy", root=root, registry=registry)
-    with (home / "output").open("wb") as output:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "aufleet.cli", "serve", "--model", "faces"),
-                *("--model", "palsy@champion", "--ready-file", str(home / "serve.json")),
-            ],
-            env={**os.environ, "AUFLEET_HOME": str(home), "AUFLEET_ROOT": str(home / "root")},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+    for name, network, task in (("faces", units, "au"), ("palsy", grades, "palsy")):
+        publish_champion(
+            name, network.state_dict(), network.config, task=task, root=root, registry=registry
         )
-    running = Service(home, process)
-    try:
-        running.await_ready()
+    with running_service(home, "faces", "palsy@champion", root=root) as running:
         yield running
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        process.wait(STOP_TIMEOUT_S)
 
 
 @pytest.fixture

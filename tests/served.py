@@ -1,0 +1,149 @@
+"""A service as a user starts it, `aufleet serve`, and models for it to serve."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+
+from aufleet.api.v1 import face_analysis_service_pb2 as messages
+from aufleet.api.v1.face_analysis_service_pb2_grpc import FaceAnalysisServiceStub
+from aufleet.registry import Card, Versions
+from aufleet.registry.card import Architecture, DatasetReference
+from aufleet.registry.package import pack_members, write_package
+from aufleet.serving.tokens import TokenFile
+from aufleet.storage import Store, sha256_of
+
+UNITS = (1, 12)
+START_TIMEOUT_S = 240
+STOP_TIMEOUT_S = 60
+
+
+class Service:
+    """A running `aufleet serve` and a caller's view of it."""
+
+    def __init__(self, home: Path, process: subprocess.Popen) -> None:
+        self.home, self.process = home, process
+        self.ready_file = home / "serve.json"
+
+    def await_ready(self):
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.ready_file.exists():
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.1)
+        ready = json.loads(self.ready_file.read_text())
+        self.target = ready["target"]
+        self.roots = Path(ready["ca_file"]).read_bytes()
+        self.token = Path(ready["token_file"]).read_text().strip()
+        self.channel = grpc.secure_channel(self.target, grpc.ssl_channel_credentials(self.roots))
+        self.faces = FaceAnalysisServiceStub(self.channel)
+
+    @property
+    def output(self):
+        return (self.home / "output").read_text()
+
+    def metadata(self, token=None):
+        return (("authorization", f"Bearer {token or self.token}"),)
+
+    def detect(self, *frames, **fields):
+        request = messages.DetectActionUnitsRequest(frames=frames, **fields)
+        return self.faces.DetectActionUnits(request, metadata=self.metadata(), timeout=30)
+
+    def create_token(self, name, *scopes):
+        return TokenFile(self.home / "tokens.json").create(name, scopes=scopes, expires_days=1)
+
+    def processes(self):
+        """Return the commands of all processes that the service has started, and its own."""
+        mark = f"AUFLEET_HOME={self.home}".encode()
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append((folder / "cmdline").read_bytes())
+            except OSError:
+                continue
+        return [command for command in found if command]
+
+
+@contextmanager
+def running_service(home: Path, *models: str, root: Store) -> Iterator[Service]:
+    """Serve models until the end of the block."""
+    named = [word for model in models for word in ("--model", model)]
+    with (home / "output").open("wb") as output:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "aufleet.cli", "serve", *named),
+                *("--ready-file", str(home / "serve.json")),
+            ],
+            env={**os.environ, "AUFLEET_HOME": str(home), "AUFLEET_ROOT": root.uri},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    running = Service(home, process)
+    try:
+        running.await_ready()
+        yield running
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(STOP_TIMEOUT_S)
+
+
+def publish_champion(
+    name: str,
+    weights: Mapping,
+    network: Mapping,
+    *,
+    root: Store,
+    registry: Versions,
+    member: str = "fold1",
+    **facts,
+) -> str:
+    """Put a network into the store and the registry, as a champion; return its package's URI.
+
+    Args:
+        name: Of the model.
+        weights: The network's tensors.
+        network: Its `config`.
+        root: The store.
+        registry: The versions.
+        member: Which fold it was trained for.
+        facts: What its card says otherwise than an untrained network of `UNITS`; `task` at least.
+    """
+    is_au = facts["task"] == "au"
+    packed = pack_members({member: weights})
+    said = {
+        "kind": "best-fold",
+        "members": (member,),
+        "units": UNITS if is_au else (),
+        "grades": () if is_au else ("normal", "low", "medium", "high"),
+        "frame_size": 176,
+        "thresholds": dict.fromkeys(("AU1", "AU12"), 0.5) if is_au else {},
+        "temperature": 1.0,
+        "scores": (),
+        "dataset": DatasetReference(uri="none", manifest_sha256="0" * 64),
+        "code_version": "0",
+        "trials": (),
+        "created": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+    card = Card(
+        name=name,
+        architecture=Architecture(
+            name=network["name"],
+            options={key: each for key, each in network.items() if key != "name"},
+        ),
+        weights_sha256=sha256_of(packed),
+        weights_size_bytes=len(packed),
+        **said | facts,
+    )
+    version = registry.register(card, package_uri=write_package(card, packed, root=root))
+    registry.set_alias(name, version=version.version, alias="champion")
+    return version.package_uri
