@@ -19,22 +19,20 @@ from aufleet.data.importers.bp4d_labels import (
     parse_labels,
 )
 from aufleet.data.importers.bp4d_landmarks import Tracks, find_landmark_files, parse_landmarks
-from aufleet.data.importers.contract import Parts, SubjectPlan, Unusable
+from aufleet.data.importers.contract import SubjectPlan, Unusable
 from aufleet.data.importers.framing import (
-    CROPS,
-    POINTS,
     Crop,
     Labels,
     Place,
     PointsFrom,
-    check_choice,
     digest_of_labels,
     frame_picture,
     lost,
     record_of,
 )
 from aufleet.data.importers.reasons import Reason
-from aufleet.data.importers.source import Source, open_source
+from aufleet.data.importers.release import ReleaseImporter
+from aufleet.data.importers.source import open_source
 from aufleet.data.records import FrameRecord
 from aufleet.domain.action_units import BP4D_UNITS
 from aufleet.domain.folds import BP4D_PARTS
@@ -58,34 +56,12 @@ class _Labelled:
     """Path of the landmark file, "" without one."""
 
 
-class Bp4dImporter:
+class Bp4dImporter(ReleaseImporter):
     """Reads BP4D as it is released."""
 
     name = "bp4d"
     units = BP4D_UNITS
-
-    def __init__(self, source: Source, *, crop: Crop, landmarks: PointsFrom) -> None:
-        check_choice("crop", crop, choices=CROPS)
-        check_choice("landmarks", landmarks, choices=POINTS)
-        self._source = source
-        self._crop: Crop = crop
-        self._landmarks: PointsFrom = landmarks
-        self._present: tuple[str, ...] = SUBJECTS
-        self._digest = "unread"
-
-    @property
-    def parts(self) -> Parts:
-        """The three parts of all papers, of the subjects that the source has."""
-        return tuple(
-            tuple(subject for subject in part if subject in self._present) for part in BP4D_PARTS
-        )
-
-    def describe(self) -> str:
-        """Return what is read and how."""
-        return (
-            f"bp4d from {self._source.uri}, labels {self._digest}, "
-            f"landmarks={self._landmarks}, crop={self._crop}"
-        )
+    published_parts = BP4D_PARTS
 
     def plan(self) -> tuple[list[SubjectPlan], list[Unusable]]:
         """Return a plan for each subject that has labels.

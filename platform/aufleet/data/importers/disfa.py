@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from aufleet.data.importers.contract import Parts, SubjectPlan, Unusable
+from aufleet.data.importers.contract import SubjectPlan, Unusable
 from aufleet.data.importers.disfa_labels import (
     SUBJECTS,
     Intensities,
@@ -26,20 +26,18 @@ from aufleet.data.importers.disfa_labels import (
 )
 from aufleet.data.importers.disfa_landmarks import find_landmark_files, parse_landmarks
 from aufleet.data.importers.framing import (
-    CROPS,
-    POINTS,
     Crop,
     Labels,
     Place,
     PointsFrom,
-    check_choice,
     digest_of_labels,
     frame_photo,
     lost,
     record_of,
 )
 from aufleet.data.importers.reasons import Reason
-from aufleet.data.importers.source import Source, open_source
+from aufleet.data.importers.release import ReleaseImporter
+from aufleet.data.importers.source import open_source
 from aufleet.data.importers.video import count_frames, read_video
 from aufleet.data.records import FrameRecord
 from aufleet.domain.disfa import CODED_UNITS, has_failed_landmarks
@@ -55,34 +53,12 @@ _VIDEO = re.compile(r"LeftVideo(SN\d{3})(?:_comp)?\.(?:avi|mp4)", re.IGNORECASE)
 Found = NDArray[np.float64] | None
 
 
-class DisfaImporter:
+class DisfaImporter(ReleaseImporter):
     """Reads DISFA as it is released."""
 
     name = "disfa"
     units = CODED_UNITS
-
-    def __init__(self, source: Source, *, crop: Crop, landmarks: PointsFrom) -> None:
-        check_choice("crop", crop, choices=CROPS)
-        check_choice("landmarks", landmarks, choices=POINTS)
-        self._source = source
-        self._crop: Crop = crop
-        self._landmarks: PointsFrom = landmarks
-        self._present: tuple[str, ...] = SUBJECTS
-        self._digest = "unread"
-
-    @property
-    def parts(self) -> Parts:
-        """The three parts of all papers, of the subjects that the source has."""
-        return tuple(
-            tuple(subject for subject in part if subject in self._present) for part in DISFA_PARTS
-        )
-
-    def describe(self) -> str:
-        """Return what is read and how."""
-        return (
-            f"disfa from {self._source.uri}, labels {self._digest}, "
-            f"landmarks={self._landmarks}, crop={self._crop}"
-        )
+    published_parts = DISFA_PARTS
 
     def plan(self) -> tuple[list[SubjectPlan], list[Unusable]]:
         """Return a plan for each subject that has labels; its items are the video, then the labels.
