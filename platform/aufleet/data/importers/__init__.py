@@ -7,6 +7,8 @@
     framing           from a photo to an aligned frame, landmarks and LP-Net's crop
     tables, cells     tables of labels, CSV or Parquet
     labelled_video    the records of one video of a table
+    labelled_table    what importers share whose labels stand in one table
+    release           what importers share of a release with fixed folds
     bp4d              BP4D; bp4d_labels and bp4d_landmarks read its files
     disfa             DISFA; disfa_labels and disfa_landmarks read its files
     fpara             graded examinations of facial palsy

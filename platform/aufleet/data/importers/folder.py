@@ -14,41 +14,32 @@ from aufleet.data.importers.folder_table import (
     units_of,
 )
 from aufleet.data.importers.framing import (
-    CROPS,
     Crop,
     Labels,
     Place,
-    check_choice,
-    digest_of_labels,
     frame_picture,
     lost,
     record_of,
 )
+from aufleet.data.importers.labelled_table import TableImporter
 from aufleet.data.importers.labelled_video import (
     VIDEO_SUFFIXES,
     expected_frames,
     read_labelled_video,
 )
 from aufleet.data.importers.reasons import Reason
-from aufleet.data.importers.source import Source, open_source
-from aufleet.data.importers.tables import find_table, read_table
+from aufleet.data.importers.source import open_source
 from aufleet.data.records import FrameRecord
 
 __all__ = ["COLUMNS_HELP", "FolderImporter", "folder"]
 
 
-class FolderImporter:
+class FolderImporter(TableImporter):
     """Reads what a table of labels names."""
 
     name = "folder"
-
-    def __init__(self, source: Source, *, labels: str, crop: Crop) -> None:
-        check_choice("crop", crop, choices=CROPS)
-        self._source, self._labels = source, labels
-        self._digest = "unread"
-        self._crop: Crop = crop
-        self.units: tuple[int, ...] = ()
-        self.parts: Parts | None = None
+    units: tuple[int, ...] = ()
+    parts: Parts | None = None
 
     def describe(self) -> str:
         """Return what is read and how."""
@@ -60,10 +51,7 @@ class FolderImporter:
         Raises:
             DataError: The table is missing or wrong; the row is named.
         """
-        path = find_table(self._source, named=self._labels, default="labels")
-        data = self._source.read(path)
-        self._digest = digest_of_labels({path: data})
-        table = read_table(data, where=self._source.where(path))
+        table = self._read_table(default="labels")
         self.units, self.parts = units_of(table), parts_of(table)
         entries = entries_of(table, units=self.units)
         by_subject: dict[str, list[Entry]] = {}

@@ -19,23 +19,16 @@ from aufleet.data.importers.cells import (
     subject_of,
 )
 from aufleet.data.importers.contract import Parts, SubjectPlan, Unusable
-from aufleet.data.importers.framing import (
-    CROPS,
-    Crop,
-    Labels,
-    Place,
-    check_choice,
-    digest_of_labels,
-    lost,
-)
+from aufleet.data.importers.framing import Crop, Labels, Place, lost
+from aufleet.data.importers.labelled_table import TableImporter
 from aufleet.data.importers.labelled_video import (
     VIDEO_SUFFIXES,
     expected_frames,
     read_labelled_video,
 )
 from aufleet.data.importers.reasons import Reason
-from aufleet.data.importers.source import Source, open_source
-from aufleet.data.importers.tables import Row, find_table, read_table
+from aufleet.data.importers.source import open_source
+from aufleet.data.importers.tables import Row
 from aufleet.data.records import FrameRecord
 from aufleet.errors import DataError
 
@@ -61,19 +54,13 @@ class _Examination:
     labels: Labels
 
 
-class FparaImporter:
+class FparaImporter(TableImporter):
     """Reads a folder of graded examinations."""
 
     name = "fpara"
     units: tuple[int, ...] = ()
     parts: Parts | None = None
     """None: split by subject, balanced by grade."""
-
-    def __init__(self, source: Source, *, labels: str, crop: Crop) -> None:
-        check_choice("crop", crop, choices=CROPS)
-        self._source, self._labels = source, labels
-        self._digest = "unread"
-        self._crop: Crop = crop
 
     def describe(self) -> str:
         """Return what is read and how."""
@@ -85,10 +72,7 @@ class FparaImporter:
         Raises:
             DataError: The table is missing or wrong; the row is named.
         """
-        path = find_table(self._source, named=self._labels, default="examinations")
-        data = self._source.read(path)
-        self._digest = digest_of_labels({path: data})
-        table = read_table(data, where=self._source.where(path))
+        table = self._read_table(default="examinations")
         check_columns(table, known=COLUMNS)
         table.require(*REQUIRED, known=COLUMNS)
         by_subject: dict[str, list[_Examination]] = {}
