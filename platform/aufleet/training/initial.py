@@ -156,29 +156,47 @@ def _read_file(store: Store, name: str) -> Source:
 def _read_folder(store: Store, *, start: InitializeFrom, fold: int) -> Source:
     if store.exists(CARD_KEY):
         return _read_package(store.uri, member=start.member, fold=fold)
-    if store.exists(INDEX):
-        parent, _, key = store.uri.rpartition("/")
-        store = open_store(parent)
-        return _of_checkpoint(store, read_checkpoint(store, key))
-    checkpoint = read_best_checkpoint(store)
-    if checkpoint is None:
+    found = checkpoint_in(store)
+    if found is None:
         raise ConfigError(
             f"there is no model at {store.uri} to start from",
             f"name a trial's or a checkpoint's folder, a package or a {SUFFIX} file",
         )
-    return _of_checkpoint(store, checkpoint)
+    return _of_checkpoint(*found)
+
+
+def checkpoint_in(folder: Store) -> tuple[Store, Checkpoint] | None:
+    """Return the checkpoint whose folder this is, or the best one of the trial whose it is.
+
+    Beside it stands the trial's store; None where nothing of the kind is there.
+
+    Raises:
+        ConfigError: The trial has epochs left.
+        ObjectCorruptError: An index is damaged.
+    """
+    if folder.exists(INDEX):
+        parent, _, key = folder.uri.rpartition("/")
+        trial = open_store(parent)
+        return trial, read_checkpoint(trial, key)
+    best = read_best_checkpoint(folder)
+    return (folder, best) if best else None
 
 
 def _of_checkpoint(store: Store, checkpoint: Checkpoint) -> Source:
-    trained = Seen(dataset=checkpoint.settings["dataset"], fold=checkpoint.settings["fold"])
-    before = (checkpoint.initialized or {}).get("seen", ())
     return Source(
         uri=store.uri_of(f"{checkpoint.key}/{MODEL}"),
         sha256=checkpoint.digests[MODEL],
         weights=read_tensors(store, checkpoint, MODEL),
         network=_on_meta(checkpoint.network),
-        seen=(trained, *(Seen(**one) for one in before)),
+        seen=seen_by(checkpoint),
     )
+
+
+def seen_by(checkpoint: Checkpoint) -> tuple[Seen, ...]:
+    """Return what a checkpoint was trained on, and what it was itself started from."""
+    own = Seen(dataset=checkpoint.settings["dataset"], fold=checkpoint.settings["fold"])
+    before = (checkpoint.initialized or {}).get("seen", ())
+    return (own, *(Seen(**one) for one in before))
 
 
 def _read_package(uri: str, *, member: str, fold: int) -> Source:

@@ -11,15 +11,8 @@ from aufleet.data.manifest import Manifest
 from aufleet.errors import AufleetError, ConfigError
 from aufleet.registry.package import CARD_KEY, load_package
 from aufleet.storage import Store, open_store, root_uri
-from aufleet.training.checkpoints import (
-    INDEX,
-    MODEL,
-    Checkpoint,
-    read_best_checkpoint,
-    read_checkpoint,
-    read_tensors,
-)
-from aufleet.training.initial import BELOW_ROOT, Seen
+from aufleet.training.checkpoints import MODEL, Checkpoint, read_tensors
+from aufleet.training.initial import BELOW_ROOT, Seen, checkpoint_in, seen_by
 from aufleet_models import build_model
 
 
@@ -72,17 +65,13 @@ def open_trained(uri: str) -> TrainedModel:
     store = open_store(folder)
     if store.exists(CARD_KEY):
         return _of_package(store.uri)
-    if store.exists(INDEX):
-        parent, _, key = store.uri.rpartition("/")
-        parent_store = open_store(parent)
-        return _of_checkpoint(parent_store, read_checkpoint(parent_store, key))
-    best = read_best_checkpoint(store)
-    if best is None:
+    found = checkpoint_in(store)
+    if found is None:
         raise ConfigError(
             f"there is no model at {store.uri}",
             "name a registered model, or the folder of a package, a trial or a checkpoint",
         )
-    return _of_checkpoint(store, best)
+    return _of_checkpoint(*found)
 
 
 def seen_subjects(model: TrainedModel, manifest: Manifest) -> tuple[set[str], set[str]]:
@@ -143,21 +132,16 @@ def _of_checkpoint(store: Store, checkpoint: Checkpoint) -> TrainedModel:
             f"({str(error).partition(chr(10))[0]})",
             "it was written by another version of the networks",
         ) from None
-    settings = checkpoint.settings
-    before = (checkpoint.initialized or {}).get("seen", ())
     units = checkpoint.network["units"]
     return TrainedModel(
         uri=store.uri_of(checkpoint.key),
         network=network.eval(),
         architecture=checkpoint.network["name"],
-        task=settings["task"],
+        task=checkpoint.settings["task"],
         units=tuple(units) if units else None,
         frame_size=network.frame_size,
         num_points=network.num_points,
-        seen=(
-            Seen(dataset=settings["dataset"], fold=settings["fold"]),
-            *(Seen(**one) for one in before),
-        ),
+        seen=seen_by(checkpoint),
         is_released=False,
         weights_sha256=checkpoint.digests[MODEL],
     )
