@@ -57,8 +57,8 @@ def test_gathering_each_layer_only_while_it_runs_changes_no_weight(
     # By default ZeRO-3 leaves small parameters whole, which hides who reads them from outside.
     whole = engine._deepspeed_config
 
-    def gathered(config: TrialConfig) -> dict:
-        found = whole(config)
+    def gathered(config: TrialConfig, **others: int) -> dict:
+        found = whole(config, **others)
         if config.zero_stage == 3:
             found["zero_optimization"]["stage3_param_persistence_threshold"] = 0
         return found

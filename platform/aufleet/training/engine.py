@@ -40,11 +40,14 @@ class Engine:
         self._inner: Any = self._deepspeed.initialize(
             model=_Loss(self.network),
             optimizer=_optimizer(groups, config),
-            config=_deepspeed_config(config),
+            config=_deepspeed_config(config, num_weights=_num_weights(groups)),
             dist_init_required=False,
         )[0]
         self._stage, self._accumulation = config.zero_stage, config.accumulation
         self._parameters = {n: p for n, p in self.network.named_parameters() if p.requires_grad}
+        self._averages = ranks.size > 1 or config.zero_stage > 0
+        # A rank alone would copy its gradients to average them with nobody's.
+        self._inner.enable_backward_allreduce = self._averages
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set the learning rate of the next steps; parts with a factor of their own follow it."""
@@ -66,6 +69,8 @@ class Engine:
             # DeepSpeed divides by the number of passes; parts of a short batch are not equal.
             scale = weight * share * self._accumulation
             self._inner.backward(loss if scale == 1.0 else loss * scale)
+            if not self._averages:
+                self._fill_gradients()
             self._inner.step()
             losses.append(loss.detach() * share if share != 1.0 else loss.detach())
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
@@ -133,6 +138,12 @@ class Engine:
     @property
     def _optimizer(self) -> torch.optim.Optimizer:
         return self._inner.basic_optimizer
+
+    def _fill_gradients(self) -> None:
+        """Give a weight without part in the loss a gradient of zero: averaging ranks do so too."""
+        for parameter in self._parameters.values():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
 
     def _steps(self) -> dict[str, Tensor]:
         """Return the number of steps that an optimizer counts, by parameter."""
@@ -237,17 +248,37 @@ def _optimizer(groups: list[list[nn.Parameter]], config: TrialConfig) -> torch.o
     )
 
 
-def _deepspeed_config(config: TrialConfig) -> dict[str, Any]:
+def _num_weights(groups: list[list[nn.Parameter]]) -> int:
+    return sum(parameter.numel() for group in groups for parameter in group)
+
+
+def _deepspeed_config(config: TrialConfig, *, num_weights: int) -> dict[str, Any]:
     return {
         "train_batch_size": config.batch,
         "train_micro_batch_size_per_gpu": config.batch // config.ranks // config.accumulation,
         "gradient_accumulation_steps": config.accumulation,
         "gradient_clipping": config.gradient_clipping,  # DeepSpeed's default is 1.0, not off
         "torch_autocast": {"enabled": config.precision == "bf16", "dtype": "bfloat16"},
-        "zero_optimization": {"stage": config.zero_stage, "memory_efficient_linear": False},
+        "zero_optimization": _zero_config(config, num_weights=num_weights),
         "zero_allow_untested_optimizer": True,  # SGD
         "steps_per_print": 2**31,
     }
+
+
+def _zero_config(config: TrialConfig, *, num_weights: int) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "stage": config.zero_stage,
+        "memory_efficient_linear": False,
+        # Room for all gradients; DeepSpeed's default takes 2 GB whatever the network.
+        "reduce_bucket_size": num_weights,
+        # A rank alone sends nothing: it need not gather its gradients in one place first.
+        "contiguous_gradients": config.ranks > 1,
+    }
+    if config.zero_stage in (1, 2):
+        # Nobody asks for the norm but clipping; and with it a step whose gradient is not finite
+        # would be left out in silence, where the next loss is to tell.
+        settings["compute_grad_norm"] = config.gradient_clipping > 0
+    return settings
 
 
 def _passes(batch: Batch, *, number: int) -> Iterator[tuple[Batch, float]]:

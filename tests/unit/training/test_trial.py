@@ -104,6 +104,24 @@ def test_stages_in_turn_in_one_process_give_the_same_bits(
     assert len(set(found)) == 1
 
 
+def test_a_weight_without_part_in_the_loss_is_decayed_at_every_stage(
+    config, tmp_path, build, fold, listener
+) -> None:
+    def with_spare(config: TrialConfig, units):
+        network = build(config, units)
+        network.spare = torch.nn.Parameter(torch.ones(3))
+        return network
+
+    found = []
+    for stage in STAGES:
+        one = replace(config, epochs=1, zero_stage=stage, weight_decay=0.1)
+        store = open_store(str(tmp_path / str(stage)))
+        run_trial(one, store=store, report=listener(), data=fold(config=one), build=with_spare)
+        found.append(load(store.read(f"{_last(store)}/model.safetensors"))["spare"])
+    assert all(torch.equal(found[0], one) for one in found)
+    assert found[0].max() < 1
+
+
 def test_a_stage_takes_over_from_another(run, config, tmp_path) -> None:
     # Nothing of DeepSpeed's own layout is in a checkpoint.
     store = open_store(str(tmp_path / "moved"))
