@@ -17,6 +17,7 @@
     forget      a new version without a subject who withdrew
     orphans     what no manifest names
     inspection  one page that shows a data set
+    html_page   the frame and look of pages that open anywhere
     shard       a partition as this node keeps it: arrays in one mapped file
     cache       shards downloaded once for all processes of a node, within a limit
     fetching    many downloads at once; a second request where one is slow; work ahead

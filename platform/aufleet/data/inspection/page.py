@@ -5,6 +5,7 @@ from pathlib import Path
 
 import aufleet
 from aufleet.data.dataset import Dataset
+from aufleet.data.html_page import html_page
 from aufleet.data.inspection import parts
 from aufleet.data.inspection.facts import DatasetFacts
 from aufleet.domain.action_units import NAMES, label_of
@@ -28,18 +29,8 @@ def render_page(dataset: Dataset, facts: DatasetFacts) -> str:
         _subjects(dataset, facts),
         _unusable(dataset),
     )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        # An empty icon: browsers would ask for one otherwise.
-        '<link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{_style()}</style></head><body>"
-        f"{''.join(sections)}{_footer(dataset)}</body></html>\n"
-    )
-
-
-def _style() -> str:
-    return Path(__file__).with_name("page.css").read_text()
+    style = Path(__file__).with_name("page.css").read_text()
+    return html_page(title, style=style, body=f"{''.join(sections)}{_footer(dataset)}")
 
 
 def _header(dataset: Dataset, facts: DatasetFacts) -> str:

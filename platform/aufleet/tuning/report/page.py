@@ -3,6 +3,7 @@
 from html import escape
 from pathlib import Path
 
+from aufleet.data.html_page import html_page
 from aufleet.tuning.judge import ENDED
 from aufleet.tuning.report import figures, tables
 from aufleet.tuning.report.content import Content, Family
@@ -47,17 +48,8 @@ def render(content: Content) -> str:
         ),
     ]
     title = f"{content.experiment.name}: report"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{_style()}</style></head><body>"
-        f"{''.join(sections)}{_footer()}</body></html>\n"
-    )
-
-
-def _style() -> str:
-    return Path(__file__).with_name("page.css").read_text()
+    style = Path(__file__).with_name("page.css").read_text()
+    return html_page(title, style=style, body=f"{''.join(sections)}{_footer()}")
 
 
 def _header(content: Content) -> str:
