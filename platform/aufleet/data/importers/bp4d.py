@@ -41,6 +41,8 @@ from aufleet.storage import sha256_of
 
 PICTURE_FOLDERS = ("", "Sequences(2D+3D)", "2D+3D", "Sequences", "BP4D-training")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
+LOOSE = "."
+"""The task of pictures that lie beside the tasks' folders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,10 +163,10 @@ class Bp4dImporter(ReleaseImporter):
         root = f"{folder}/{subject}" if folder else subject
         found: dict[str, list[str]] = {}
         for path in self._source.files(root):
-            task, _, name = path.removeprefix(f"{root}/").partition("/")
             # The 3D meshes and textures lie beside the pictures.
-            if name.lower().endswith(PICTURE_SUFFIXES):
-                found.setdefault(task, []).append(path)
+            if path.lower().endswith(PICTURE_SUFFIXES):
+                task, below, _ = path.removeprefix(f"{root}/").partition("/")
+                found.setdefault(task if below else LOOSE, []).append(path)
         return found
 
     def _without_labels(self, subject: str, folder: str) -> Iterator[Unusable]:

@@ -24,12 +24,11 @@ def find_label_files(source: Source) -> dict[tuple[str, str], str]:
     """Return (subject, task) -> path of the label file.
 
     Raises:
-        DataError: There is none, or one has a name that BP4D does not know.
+        DataError: There is none, one has a name that BP4D does not know, or two have the same.
     """
     for folder in LABEL_FOLDERS:
-        paths = [path for path in source.files(folder) if path.lower().endswith(".csv")]
-        if paths:
-            return {_sequence_of(path, source=source): path for path in paths}
+        if found := source.files_by(folder, name=lambda path: _sequence_of(path, source=source)):
+            return found
     raise DataError(
         f"there is no label file {LABEL_FOLDERS[0]}/<subject>_<task>.csv at {source.uri}",
         "name the folder that holds AUCoding and the subjects' folders",
@@ -56,7 +55,10 @@ def parse_labels(data: bytes, *, where: str) -> LabelRows:
     for number, cells in lines:
         here = f"{where} line {number}"
         if len(cells) != len(header):
-            raise DataError(f"{here} has {len(cells)} cells, its header has {len(header)}")
+            raise DataError(
+                f"{here} has {len(cells)} cells, its header has {len(header)}",
+                "copy the file again from the release",
+            )
         frame, labels = _row([cells[0], *(cells[column] for column in columns)], where=here)
         if frame in rows:
             raise DataError(f"{here} repeats frame {frame}", "a frame stands once")
@@ -69,7 +71,9 @@ def parse_labels(data: bytes, *, where: str) -> LabelRows:
     return dict(sorted(rows.items()))
 
 
-def _sequence_of(path: str, *, source: Source) -> tuple[str, str]:
+def _sequence_of(path: str, *, source: Source) -> tuple[str, str] | None:
+    if not path.lower().endswith(".csv"):
+        return None
     match = _NAME.fullmatch(PurePosixPath(path).stem)
     if not match or match[1] not in SUBJECTS or match[2] not in TASKS:
         raise DataError(

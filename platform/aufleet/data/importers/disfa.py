@@ -152,12 +152,7 @@ class DisfaImporter(ReleaseImporter):
     def _videos(self) -> dict[str, str]:
         """Return subject -> path of its video."""
         for folder in VIDEO_FOLDERS:
-            found = {
-                match[1].upper(): path
-                for path in self._source.files(folder)
-                if (match := _VIDEO.fullmatch(PurePosixPath(path).name))
-            }
-            if found:
+            if found := self._source.files_by(folder, name=_subject_of):
                 return found
         raise DataError(
             f"there is no video {VIDEO_FOLDERS[0]}/LeftVideoSN001_comp.avi at {self._source.uri}",
@@ -171,6 +166,11 @@ class DisfaImporter(ReleaseImporter):
                 for unit, data, path in zip(CODED_UNITS, contents, paths, strict=True)
             }
         )
+
+
+def _subject_of(path: str) -> str | None:
+    match = _VIDEO.fullmatch(PurePosixPath(path).name)
+    return match[1].upper() if match else None
 
 
 def _run(reason: Reason, subject: str, count: int) -> Iterator[Unusable]:

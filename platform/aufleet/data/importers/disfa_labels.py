@@ -25,12 +25,12 @@ def find_label_files(source: Source) -> dict[str, dict[int, str]]:
     """Return subject -> unit -> path of the label file.
 
     Raises:
-        DataError: There is none, a subject lacks that of a unit, or is none of DISFA's.
+        DataError: There is none, a subject lacks that of a unit, has it twice, or is none of
+            DISFA's.
     """
     found: dict[str, dict[int, str]] = {}
-    for path in source.files(LABEL_FOLDER):
-        if match := _NAME.fullmatch(PurePosixPath(path).name):
-            found.setdefault(match[1].upper(), {})[int(match[2])] = path
+    for (subject, unit), path in source.files_by(LABEL_FOLDER, name=_subject_and_unit).items():
+        found.setdefault(subject, {})[unit] = path
     if not found:
         raise DataError(
             f"there is no label file {LABEL_FOLDER}/SN001/SN001_au1.txt at {source.uri}",
@@ -49,6 +49,11 @@ def find_label_files(source: Source) -> dict[str, dict[int, str]]:
                 "copy it from the release; all 12 units are stored",
             )
     return dict(sorted(found.items()))
+
+
+def _subject_and_unit(path: str) -> tuple[str, int] | None:
+    match = _NAME.fullmatch(PurePosixPath(path).name)
+    return (match[1].upper(), int(match[2])) if match else None
 
 
 def join_intensities(columns: Mapping[int, Mapping[int, int]]) -> Intensities:

@@ -28,14 +28,10 @@ def find_landmark_files(source: Source, subject: str, *, num_frames: int) -> dic
         num_frames: Frames of the subject's video.
 
     Raises:
-        DataError: There are too many files to tell which belongs to which frame.
+        DataError: There are too many files to tell which belongs to which frame, or two of one.
     """
     folder = f"{LANDMARK_FOLDER}/{subject}"
-    numbered = {
-        int(match[1]): path
-        for path in source.files(folder)
-        if (match := _NAME.fullmatch(PurePosixPath(path).name))
-    }
+    numbered = source.files_by(folder, name=_number_of)
     if not numbered:
         return {}
     last = max(numbered)
@@ -48,6 +44,11 @@ def find_landmark_files(source: Source, subject: str, *, num_frames: int) -> dic
     # Numbers are from 0; with one too many the first is dropped and they are from 1.
     shift = 0 if num_surplus == 1 else 1
     return {number + shift: path for number, path in numbered.items() if number + shift >= 1}
+
+
+def _number_of(path: str) -> int | None:
+    match = _NAME.fullmatch(PurePosixPath(path).name)
+    return int(match[1]) if match else None
 
 
 def parse_landmarks(data: bytes) -> NDArray[np.float64] | None:

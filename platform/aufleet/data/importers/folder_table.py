@@ -156,7 +156,10 @@ def parts_of(table: Table) -> Parts | None:
 def _entry(row: Row, *, table: Table, units: tuple[int, ...]) -> Entry:
     image, video = row.text("image"), row.text("video")
     if bool(image) == bool(video):
-        raise DataError(f"{row.where} names {'both' if image else 'neither'} image and video")
+        raise DataError(
+            f"{row.where} names {'both' if image else 'neither'} image and video",
+            "a row is of one picture or of one video",
+        )
     if image:
         path = path_of(row, "image", suffixes=PICTURE_SUFFIXES)
         sequence = row.text("sequence") or str(PurePosixPath(path).parent)

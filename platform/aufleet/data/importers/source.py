@@ -4,11 +4,12 @@ import os
 import re
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from aufleet.errors import DataError, ObjectMissingError
 from aufleet.storage import Store, open_store, sha256_of
@@ -18,6 +19,7 @@ READ_AHEAD = 16
 """Files that may wait in memory: an object store answers late, but many questions at once."""
 _NO_DATA = re.compile(r"(^|/)(\.|~\$|Thumbs\.db$|desktop\.ini$)", re.IGNORECASE)
 """What operating systems leave in folders; hidden files begin with a dot."""
+_Name = TypeVar("_Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,24 @@ class Source:
         prefix = f"{folder.strip('/')}/" if folder else ""
         keys = self.store.keys(prefix) if self.is_remote else _walk(Path(self.uri), prefix)
         return [key for key in keys if not _NO_DATA.search(key)]
+
+    def files_by(self, folder: str, *, name: Callable[[str], _Name | None]) -> dict[_Name, str]:
+        """Return name -> path of the files in a folder and below.
+
+        Args:
+            folder: Where to look.
+            name: Says what the file at a path is of; None leaves it out.
+
+        Raises:
+            DataError: Two files are of the same.
+        """
+        found: dict[_Name, str] = {}
+        for path in self.files(folder):
+            if (key := name(path)) is not None and found.setdefault(key, path) != path:
+                raise DataError(
+                    f"{self.where(path)} and {found[key]} are of the same", "remove one of them"
+                )
+        return found
 
     def read(self, path: str) -> bytes:
         """Return a file's bytes.

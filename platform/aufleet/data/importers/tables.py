@@ -124,7 +124,7 @@ def csv_lines(data: bytes, *, where: str) -> Iterator[tuple[int, list[str]]]:
     A file that Excel wrote in Europe has semicolons and begins with a byte order mark.
 
     Raises:
-        DataError: The file is not text.
+        DataError: The file is not text, or all its lines are blank.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -133,13 +133,19 @@ def csv_lines(data: bytes, *, where: str) -> Iterator[tuple[int, list[str]]]:
     header = text.partition("\n")[0]
     delimiter = ";" if header.count(";") > header.count(",") else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    is_blank = True
     try:
         for cells in reader:
             stripped = [cell.strip() for cell in cells]
             if any(stripped):
+                is_blank = False
                 yield reader.line_num, stripped
     except csv.Error as error:
-        raise DataError(f"{where} is not readable near line {reader.line_num}: {error}") from error
+        raise DataError(
+            f"{where} is not readable near line {reader.line_num}: {error}", "save it again as CSV"
+        ) from error
+    if is_blank:
+        raise DataError(f"{where} is empty", "copy it again, or write the labels into it")
 
 
 def _read_csv(data: bytes, where: str) -> tuple[list[str], list[Row]]:

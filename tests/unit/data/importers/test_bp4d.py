@@ -109,6 +109,15 @@ def test_a_sequence_whose_pictures_are_missing_counts_whole(tmp_path, import_all
     assert (lost.sequence, lost.frame, lost.count) == ("T3", None, 6)
 
 
+def test_pictures_beside_the_tasks_are_counted(tmp_path, import_all) -> None:
+    write_bp4d(tmp_path, subjects=("F001",))
+    write(tmp_path / "F001/0001.jpg", b"")
+
+    (lost,) = (item for item in import_all("bp4d", tmp_path).unusable if item.reason != NOT_THERE)
+
+    assert (lost.sequence, lost.count, lost.reason) == (".", 1, "label file missing")
+
+
 def test_the_pictures_of_a_subject_without_any_label_are_counted(tmp_path, import_all) -> None:
     write_bp4d(tmp_path, subjects=("F001",))
     write(tmp_path / "M018/T2/0001.jpg", b"")
@@ -201,6 +210,7 @@ HEADER = "0,1,2,4,6,7,10,12,14,15,17,23,24\n"
         (HEADER + "x" + ",0" * 12 + "\n", r"line 2 begins with 'x': it begins with a frame"),
         (HEADER + 2 * ("7" + ",0" * 12 + "\n"), r"line 3 repeats frame 7: a frame stands once"),
         ("\xff\xfe\x00".encode("latin-1"), r"F001_T1\.csv is not UTF-8 text"),
+        (",,\n", r"F001_T1\.csv is empty"),
     ],
 )
 def test_a_label_file_that_is_not_as_bp4ds_are_is_named(

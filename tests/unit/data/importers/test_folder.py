@@ -137,6 +137,11 @@ def test_an_intensity_alone_makes_a_label(tmp_path, import_all) -> None:
         ("subject,image,AU1,part\nA,1.jpg,1,1\n", "has no subject in part 2: fill all three"),
         ("subject,image,AU1_intensity\nA,1.jpg,6\n", "AU1_intensity '6': it is a whole number"),
         ("sub\x80ject".encode("latin-1"), "is not UTF-8 text: save it as CSV UTF-8"),
+        (",,,\n ,\n", r"labels\.csv is empty: copy it again"),
+        (
+            "subject,image,AU1\nA," + "1" * 200_000,
+            r"not readable near line 2: .*: save it again as",
+        ),
     ],
 )
 def test_a_table_that_is_wrong_is_named_with_its_row(tmp_path, import_all, text, complaint) -> None:

@@ -26,6 +26,14 @@ def test_files_are_listed_without_what_operating_systems_leave(source) -> None:
     assert source.files("nowhere") == []
 
 
+def test_two_files_of_the_same_are_refused(source) -> None:
+    assert source.files_by("b", name=lambda path: path[-5] if "deep" in path else None) == {
+        "y": "b/deep/y.csv"
+    }
+    with pytest.raises(DataError, match=r"a/01\.txt and a/00\.txt are of the same: remove one"):
+        source.files_by("a", name=lambda path: "x")
+
+
 def test_files_are_read_ahead_in_order_and_missing_ones_are_none(source) -> None:
     paths = [f"a/{number:02d}.txt" for number in range(60)]
     paths[30] = "a/gone.txt"
