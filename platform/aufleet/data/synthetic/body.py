@@ -18,6 +18,7 @@ from aufleet.data.synthetic.props import FIXED, JAW, LEFT_EYE, Part, parts_of
 from aufleet.data.synthetic.raster import (
     AMBIENT,
     NUM_ATTRIBUTES,
+    NUM_CARRIED,
     RELIEF,
     TEXEL,
     Floats,
@@ -53,6 +54,7 @@ class Body:
 
     Attributes:
         triangles: (T, 3) int32 of the vertices of every posture.
+        num_vertices: Of every posture.
     """
 
     def __init__(self, identity: Identity) -> None:
@@ -62,6 +64,7 @@ class Body:
         self._eye_centres = eye_centres_of(identity.neutral)
         self._parts = parts_of(identity)
         self._attributes, self.triangles = self._lay_out()
+        self.num_vertices = len(self._attributes)
         self._lids = self._find_lids()
         mirror = self._mesh.mirror
         upper, lower = np.array(UPPER_LID), np.array(LOWER_LID)
@@ -126,7 +129,7 @@ class Body:
 
     def _subdivide(self, control: NDArray[np.floating]) -> Floats:
         fine = self._mesh.fine
-        result = np.empty((len(fine.starts) - 1, control.shape[1]), dtype=np.float32)
+        result = np.empty((len(fine.starts) - 1, NUM_CARRIED), dtype=np.float32)
         weighted_sums(control.astype(np.float32), fine.starts, fine.columns, fine.weights, result)
         return result
 

@@ -23,7 +23,8 @@ from aufleet.data.synthetic.landmark_vertices import (
 )
 from aufleet.data.synthetic.subdivision import Subdivision, Triangles, subdivide
 
-LEVELS = 2
+LEVELS = 1
+"""Times that each triangle is split: with 5-pixel edges and smooth normals no corner is seen."""
 NUM_SKULL_RINGS = 7
 UV_FACE_SHARE = 0.7
 """Share of the texture's width that the face takes; the skull's rings lie around it."""

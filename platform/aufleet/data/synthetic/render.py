@@ -16,8 +16,9 @@ from aufleet.data.synthetic.raster import (
     NORMAL,
     Floats,
     Hits,
+    View,
     fill_triangles,
-    rotate,
+    project,
     shade,
     vertex_normals,
 )
@@ -47,12 +48,11 @@ class RenderedFace:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _View:
-    """A posture as a camera sees it: `turned` (V, 3) in its axes, `flat` (V, 2) cm, y down."""
+class _Look:
+    """A posture and where the camera sees its 68 points: (68, 2) cm in the plane, y down."""
 
     posture: Posture
-    turned: Floats
-    flat: NDArray[np.float64]
+    landmarks_cm: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,6 +90,10 @@ class FaceModel:
         self._texture = paint_texture(identity)
         self._palsy = palsy or Palsy(side=Side.NONE, severity=0.0)
         self._canvas = _Canvas.of(round(ALIGNED_SIZE * OVERSAMPLING))
+        self._view = View(
+            turned=np.empty((self._body.num_vertices, 3), dtype=np.float32),
+            screen=np.empty((self._body.num_vertices, 3), dtype=np.float32),
+        )
 
     def with_palsy(self, palsy: Palsy) -> "FaceModel":
         """Return the same person with a palsy."""
@@ -107,9 +111,9 @@ class FaceModel:
             scene: How it is seen.
             rng: Draws the sensor's noise.
         """
-        view = self._look(activations, scene)
-        to_frame = alignment_of(view.flat[POINTS_68_OF_478][POINTS_49_OF_68])
-        return self._draw(view, scene, to_frame=to_frame, size_px=ALIGNED_SIZE, rng=rng)
+        look = self._look(activations, scene)
+        to_frame = alignment_of(look.landmarks_cm[POINTS_49_OF_68])
+        return self._draw(look, scene, to_frame=to_frame, size_px=ALIGNED_SIZE, rng=rng)
 
     def render_photo(
         self,
@@ -129,46 +133,50 @@ class FaceModel:
             to_frame: (2, 3) map of cm in the plane through the head, y down, to pixels.
             rng: Draws the sensor's noise.
         """
-        view = self._look(activations, scene)
-        return self._draw(view, scene, to_frame=to_frame, size_px=size_px, rng=rng)
+        look = self._look(activations, scene)
+        return self._draw(look, scene, to_frame=to_frame, size_px=size_px, rng=rng)
 
-    def _look(self, activations: Activations, scene: Scene) -> _View:
+    def _look(self, activations: Activations, scene: Scene) -> _Look:
         posture = self._body.pose(activations, palsy=self._palsy, gaze_deg=scene.gaze_deg)
-        turned = np.empty_like(posture.points)
-        rotate(posture.points, scene.rotation.astype(np.float32), turned)
-        scale = scene.distance_cm / (scene.distance_cm - turned[:, 2].astype(np.float64))
-        flat = np.stack([turned[:, 0] * scale, -turned[:, 1] * scale], axis=1)
-        return _View(posture=posture, turned=turned, flat=flat)
+        points = posture.points[POINTS_68_OF_478].astype(np.float64)
+        right, up, near = np.einsum("dc,nc->dn", scene.rotation, points)
+        scale = scene.distance_cm / (scene.distance_cm - near)
+        return _Look(posture=posture, landmarks_cm=np.stack([right * scale, -up * scale], axis=1))
 
     def _draw(
         self,
-        view: _View,
+        look: _Look,
         scene: Scene,
         *,
         to_frame: Affine,
         size_px: int,
         rng: np.random.Generator,
     ) -> RenderedFace:
-        in_frame = apply_affine(to_frame, view.flat)
         drawn_px = round(size_px * OVERSAMPLING)
-        screen = np.empty_like(view.turned)
         # Pixel centres are whole numbers in the frame and in the larger picture.
-        screen[:, :2] = (in_frame + 0.5) * (drawn_px / size_px) - 0.5
-        screen[:, 2] = -view.turned[:, 2]
-        linear = self._shade(view, scene, screen=screen, size_px=drawn_px)
-        landmarks_68 = in_frame[POINTS_68_OF_478].astype(np.float32)
+        to_screen = to_frame * (drawn_px / size_px)
+        to_screen[:, 2] += 0.5 * (drawn_px / size_px) - 0.5
+        linear = self._shade(look.posture, scene, to_screen=to_screen, size_px=drawn_px)
+        landmarks_68 = apply_affine(to_frame, look.landmarks_cm).astype(np.float32)
         return RenderedFace(
             frame=expose(linear, scene, size_px=size_px, rng=rng),
             landmarks=landmarks_68[POINTS_49_OF_68],
             landmarks_68=landmarks_68,
         )
 
-    def _shade(self, view: _View, scene: Scene, *, screen: Floats, size_px: int) -> Floats:
+    def _shade(self, posture: Posture, scene: Scene, *, to_screen: Affine, size_px: int) -> Floats:
         """Return (size_px, size_px, 3) linear light, until the next picture is drawn."""
-        triangles, attributes = self._body.triangles, view.posture.attributes
+        triangles, attributes, view = self._body.triangles, posture.attributes, self._view
+        project(
+            posture.points,
+            scene.rotation.astype(np.float32),
+            np.float32(scene.distance_cm),
+            to_screen.astype(np.float32),
+            view,
+        )
         vertex_normals(view.turned, triangles, attributes[:, NORMAL])
         canvas = self._canvas if len(self._canvas.depth) == size_px else _Canvas.of(size_px)
         canvas.clear(paint_background(scene.background_seed, size_px))
-        fill_triangles(screen, triangles, canvas.depth, canvas.hits)
+        fill_triangles(view.screen, triangles, canvas.depth, canvas.hits)
         shade(attributes, triangles, canvas.hits, self._texture, scene.light, canvas.linear)
         return canvas.linear

@@ -21,6 +21,7 @@ from aufleet.data.synthetic.landmark_vertices import (
     SECOND_UPPER_LID,
     UPPER_LID,
 )
+from aufleet.data.synthetic.raster import blend
 
 UPPER_LID_RAISER, LIP_PUCKER, LIP_STRETCHER, EYES_CLOSED = 5, 18, 20, 43
 MOUTH_DRAWN = 100
@@ -55,8 +56,10 @@ class Movement:
 
     def displacement(self, activations: Activations) -> Vertices:
         """Return the (N, 3) displacement of activations (len(UNITS), 2) in 0 to 1."""
-        acting = activations != 0
-        return np.einsum("a,anc->nc", activations[acting], self.fields[acting])
+        moved = np.zeros(self.fields.shape[2:])
+        fields = self.fields.reshape(activations.size, -1)
+        blend(activations.reshape(-1), fields, moved.reshape(-1))
+        return moved
 
 
 class _Rest:
@@ -110,7 +113,9 @@ def movement_of(neutral: Vertices) -> Movement:
     mesh = head_mesh()
     whole = np.stack([by_unit.get(unit, np.zeros_like(neutral)) for unit in UNITS])[:, mesh.rim]
     left = left_share()
-    fields = np.einsum("unc,sn->usnc", whole, np.stack([1 - left, left]))
+    halves = np.stack([1 - left, left])
+    # In this order in memory, as they are added up for each frame.
+    fields = np.ascontiguousarray(np.einsum("unc,sn->usnc", whole, halves))
     fields[UNITS.index(MOUTH_DRAWN)] = _mouth_drawn()[:, mesh.rim]
     return Movement(fields=fields)
 
