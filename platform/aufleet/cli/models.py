@@ -1,17 +1,20 @@
-"""`aufleet models`: the networks of the catalog, and pictures of what one sees."""
+"""`aufleet models`: the networks of the catalog, what one sees, and which version was champion."""
 
 from typing import Literal
 
 import typer
 
-from aufleet.cli import models_ablations, models_show
+from aufleet.cli import models_ablations, models_history, models_show
 from aufleet.cli.output import console, print_json
 
-app = typer.Typer(no_args_is_help=True, help="The networks of the catalog, and what one sees.")
+app = typer.Typer(
+    no_args_is_help=True, help="The networks of the catalog, and the models made from them."
+)
 
 
 app.command("show")(models_show.command)
 app.command("ablations")(models_ablations.command)
+app.command("history")(models_history.command)
 
 
 @app.command("list")

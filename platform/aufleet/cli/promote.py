@@ -15,6 +15,7 @@ def command(
     alias: Literal["champion", "candidate"] = typer.Option(
         "champion", "--alias", help="The alias that will point to the version."
     ),
+    reason: str = typer.Option("", "--reason", help="Why; it stands in the history."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Package an experiment's winner, register it, and let an alias point to it.
@@ -34,6 +35,7 @@ def command(
         versions=Versions(),
         kind=source,
         alias=alias,
+        reason=reason,
     )
     version, card = promotion.version, promotion.card
     plain = {

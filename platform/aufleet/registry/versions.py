@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from aufleet.errors import ConfigError, ModelNotFoundError
 from aufleet.registry.card import Card, digest_of
 from aufleet.registry.mlflow_session import open_mlflow
+from aufleet.registry.moves import AliasMove, moves_in, version_before
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as Record
@@ -67,7 +68,7 @@ class Versions:
         record = self._client.create_model_version(card.name, source=package_uri, tags=tags)
         return _version_of(record)
 
-    def set_alias(self, name: str, *, version: str, alias: str) -> None:
+    def set_alias(self, name: str, *, version: str, alias: str, reason: str = "") -> None:
         """Let an alias point to a version; it leaves the version that had it.
 
         Raises:
@@ -77,7 +78,36 @@ class Versions:
         if alias not in ALIASES:
             raise ConfigError(f"there is no alias {alias!r}", f"aliases are {', '.join(ALIASES)}")
         self.resolve(name, version)
-        self._client.set_registered_model_alias(name, alias, version)
+        previous = self._holder_of(name, alias)
+        if previous != version:
+            self._move(
+                name,
+                AliasMove(alias=alias, version=version, previous=previous, reason=reason),
+            )
+
+    def roll_back(self, name: str, *, alias: str = CHAMPION, reason: str = "") -> AliasMove:
+        """Let an alias point to the version that had it before, and return the move.
+
+        Raises:
+            ModelNotFoundError: No version has the alias.
+            RegistryError: No version had it before.
+        """
+        current = self.resolve(name, alias).version
+        before = version_before(self.list_moves(name), alias=alias, version=current)
+        move = AliasMove(
+            alias=alias, version=before, previous=current, reason=reason, is_rollback=True
+        )
+        self._move(name, move)
+        return move
+
+    def list_moves(self, name: str) -> list[AliasMove]:
+        """Return every move of the model's aliases, the oldest first.
+
+        Raises:
+            ModelNotFoundError: There is no such model.
+        """
+        self._existing(name)
+        return moves_in(self._client.get_registered_model(name).tags.items())
 
     def resolve(self, name: str, version_or_alias: str | None = None) -> ModelVersion:
         """Return one version: by number, by alias, or the champion where neither is said.
@@ -85,10 +115,7 @@ class Versions:
         Raises:
             ModelNotFoundError: There is no such model, version or alias; the known ones are listed.
         """
-        versions = self.list_versions(name)
-        if not versions:
-            known = ", ".join(self.list_names()) or "none; `aufleet promote` makes one"
-            raise ModelNotFoundError(f"there is no model {name!r}", f"known models: {known}")
+        versions = self._existing(name)
         wanted = (version_or_alias or CHAMPION).removeprefix("@")
         for version in versions:
             if wanted == version.version or wanted in version.aliases:
@@ -108,6 +135,22 @@ class Versions:
     def list_names(self) -> list[str]:
         """Return the names of all registered models, sorted."""
         return sorted(model.name for model in self._client.search_registered_models())
+
+    def _existing(self, name: str) -> list[ModelVersion]:
+        versions = self.list_versions(name)
+        if not versions:
+            known = ", ".join(self.list_names()) or "none; `aufleet promote` makes one"
+            raise ModelNotFoundError(f"there is no model {name!r}", f"known models: {known}")
+        return versions
+
+    def _holder_of(self, name: str, alias: str) -> str | None:
+        holders = (one.version for one in self.list_versions(name) if alias in one.aliases)
+        return next(holders, None)
+
+    def _move(self, name: str, move: AliasMove) -> None:
+        # Written down first: no alias ever points where no row says why.
+        self._client.set_registered_model_tag(name, *move.as_tag())
+        self._client.set_registered_model_alias(name, move.alias, move.version)
 
     def _aliases_of(self, name: str) -> dict[str, Sequence[str]]:
         """Return version -> its aliases; a search for versions does not tell them."""

@@ -1,9 +1,11 @@
 """One JSON line per call: who, what, which code, how long; never a picture or a token."""
 
+import json
 import logging
 import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -45,6 +47,7 @@ class AccessLog:
             code=code,
             request_id=call.request_id,
             caller=call.caller,
+            model=call.model,
             ms=round(call.elapsed_ms, 2),
         )
 
@@ -56,6 +59,27 @@ class AccessLog:
         """Close the file; calls that end later no longer open it again."""
         self._lines.removeHandler(self._handler)
         self._handler.close()
+
+
+def find_call(path: Path, *, request_id: str) -> dict[str, Any] | None:
+    """Return the last logged call with a request id, or None.
+
+    Args:
+        path: The log; older files beside it are searched too.
+        request_id: As the answer names it.
+    """
+    older = (path.with_name(f"{path.name}.{number}") for number in range(1, NUM_OLD_FILES + 1))
+    for file in (path, *older):
+        if file.is_file() and (calls := _calls_in(file, request_id=request_id)):
+            return calls[-1]
+    return None
+
+
+def _calls_in(file: Path, *, request_id: str) -> list[dict[str, Any]]:
+    # Most lines are of other requests: only what holds the id is parsed.
+    with file.open() as lines:
+        found = [json.loads(line) for line in lines if request_id in line]
+    return [line for line in found if (line["event"], line["request_id"]) == ("call", request_id)]
 
 
 def _open(path: Path | None) -> logging.Handler:

@@ -12,7 +12,7 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _current: ContextVar["Call"] = ContextVar("current_call")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Call:
     """One call of one caller."""
 
@@ -26,6 +26,8 @@ class Call:
     """On the monotonic clock."""
     deadline_s: float
     """On the monotonic clock."""
+    model: str = ""
+    """"NAME:VERSION" that answers, once it is known."""
 
     @property
     def elapsed_ms(self) -> float:

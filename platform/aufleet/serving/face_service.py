@@ -98,6 +98,7 @@ class FaceAnalysisService(FaceAnalysisServiceServicer):
         request: messages.DetectActionUnitsRequest | messages.GradePalsyRequest,
         route: Route,
     ) -> list[AnalyzedFrame]:
+        current_call().model = route.label
         return await self._pipeline.analyze(
             request.frames,
             analyzer=self._directory.analyzer_of(route),

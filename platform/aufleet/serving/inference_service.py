@@ -86,6 +86,7 @@ class InferenceService(GRPCInferenceServiceServicer):
         num_outputs = table.facts_of(route).num_outputs
         given = tensors.read_input(request, max_elements=self._limits.max_frames)
         tensors.asked_outputs(request)
+        current_call().model = route.label
         analyzer = self._directory.analyzer_of(route)
         if given.frames is not None:
             answers: NetworkAnswers = await answer_of(

@@ -28,7 +28,7 @@ class Route:
 
     @property
     def label(self) -> str:
-        """The name of its health service."""
+        """NAME:VERSION, also the name of its health service."""
         return f"{self.name}:{self.version}"
 
 

@@ -53,6 +53,7 @@ def promote(
     versions: Versions,
     kind: Kind = "ensemble",
     alias: str = CHAMPION,
+    reason: str = "",
 ) -> Promotion:
     """Make a package of an experiment's winner, register it and point an alias to it.
 
@@ -64,6 +65,7 @@ def promote(
         versions: The registry.
         kind: All folds of the winner together, or its best fold alone.
         alias: "champion" or "candidate".
+        reason: Why the alias moves; it stands in the alias's history.
 
     Raises:
         ConfigError: There is no such experiment or alias.
@@ -97,7 +99,7 @@ def promote(
         kind=kind,
     )
     version = versions.register(card, package_uri=write_package(card, weights, root=root))
-    versions.set_alias(card.name, version=version.version, alias=alias)
+    versions.set_alias(card.name, version=version.version, alias=alias, reason=reason)
     return Promotion(version=versions.resolve(card.name, version.version), card=card)
 
 

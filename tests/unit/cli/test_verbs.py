@@ -28,6 +28,7 @@ VERBS = {
     ("data", "forget"): {"--version", "--delete", "--json"},
     ("models", "list"): {"--json"},
     ("models", "ablations"): {"--json"},
+    ("models", "history"): {"--json"},
     ("models", "show"): {
         *("--image", "--out", "--aligned", "--checkpoint", "--member"),
         *("--task", "--units", "--width", "--json"),
@@ -43,7 +44,9 @@ VERBS = {
     ("leaderboard",): {"--json"},
     ("report",): {"--out", "--curves", "--json"},
     ("ui",): {"--port", "--host"},
-    ("promote",): {"--from", "--alias", "--json"},
+    ("promote",): {"--from", "--alias", "--reason", "--json"},
+    ("rollback",): {"--alias", "--reason", "--json"},
+    ("trace",): {"--log", "--json"},
     ("evaluate",): {
         *("--unseen", "--through", "--target", "--token-file", "--ca-file", "--json"),
     },

@@ -51,6 +51,65 @@ def test_an_alias_moves_from_version_to_version(versions, card):
     assert versions.resolve("moves", "1").aliases == ()
 
 
+def test_every_move_of_an_alias_is_written_down(versions, card, monkeypatch):
+    monkeypatch.setenv("AUFLEET_USER", "ada")
+    for digit in "ab":
+        versions.register(named(card, "history"), package_uri=package_uri(digit))
+    versions.set_alias("history", version="1", alias="champion", reason="first")
+    versions.set_alias("history", version="1", alias="candidate")
+    versions.set_alias("history", version="2", alias="champion", reason="better")
+    versions.set_alias("history", version="2", alias="champion", reason="it points there already")
+    moves = versions.list_moves("history")
+    assert [(move.alias, move.previous, move.version, move.reason) for move in moves] == [
+        ("champion", None, "1", "first"),
+        ("candidate", None, "1", ""),
+        ("champion", "1", "2", "better"),
+    ]
+    assert {move.who for move in moves} == {"ada"}
+    assert moves == sorted(moves, key=lambda move: move.when)
+
+
+def test_rolling_back_twice_goes_two_versions_back(versions, card):
+    for digit in "abc":
+        version = versions.register(named(card, "back"), package_uri=package_uri(digit))
+        versions.set_alias("back", version=version.version, alias="champion")
+    for expected in ("2", "1"):
+        move = versions.roll_back("back", reason="worse in the clinic")
+        assert (move.version, versions.resolve("back").version) == (expected, expected)
+    with pytest.raises(RegistryError, match="no version had the alias 'champion' before version 1"):
+        versions.roll_back("back")
+    assert versions.resolve("back").version == "1"
+    last = versions.list_moves("back")[-1]
+    assert (last.is_rollback, last.previous, last.reason) == (True, "2", "worse in the clinic")
+
+
+def test_a_move_after_a_rollback_is_undone_to_where_it_came_from(versions, card):
+    for digit in "abc":
+        versions.register(named(card, "detour"), package_uri=package_uri(digit))
+    for version in "12":
+        versions.set_alias("detour", version=version, alias="champion")
+    versions.roll_back("detour")
+    versions.set_alias("detour", version="3", alias="champion")
+    assert versions.roll_back("detour").version == "1"
+
+
+def test_a_move_that_was_written_down_and_never_made_misleads_nobody(versions, card, monkeypatch):
+    for digit in "ab":
+        versions.register(named(card, "torn"), package_uri=package_uri(digit))
+    versions.set_alias("torn", version="1", alias="champion")
+    monkeypatch.setattr(versions._client, "set_registered_model_alias", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        versions.set_alias("torn", version="2", alias="champion")
+    monkeypatch.undo()
+    assert versions.resolve("torn").version == "1"
+    with pytest.raises(RegistryError, match="before version 1"):
+        versions.roll_back("torn")
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
 def test_an_unknown_model_lists_the_known_ones(versions, card):
     versions.register(named(card, "known"), package_uri=package_uri("a"))
     with pytest.raises(ModelNotFoundError, match=r"no model 'unknown'.*known"):

@@ -323,10 +323,13 @@ def test_a_sensible_request_id_is_kept_and_echoed(open_edge, sent, kept):
     assert (answered == sent) is kept
 
 
-def test_the_log_names_call_caller_and_code_only(open_edge):
-    _, edge = call(open_edge, detect(PHOTO))
+def test_the_log_names_call_caller_code_and_version_only(open_edge):
+    answer, edge = call(open_edge, detect(PHOTO))
     line = edge.log[0]
-    assert set(line) == {"event", "timestamp", "method", "code", "request_id", "caller", "ms"}
+    assert set(line) == {
+        *("event", "timestamp", "method", "code", "request_id", "caller", "model", "ms")
+    }
+    assert line["model"] == f"{answer.model}:{answer.version}"
     assert (line["method"], line["code"], line["caller"]) == (METHOD, "OK", "caller")
 
 
