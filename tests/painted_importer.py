@@ -22,6 +22,9 @@ from aufleet.errors import DataError
 NUM_FRAMES = 4
 BROKEN = "broken"
 DIES = "dies"
+DIES_LATE = "dies late"
+SLOW_S = 0.6
+"""A frame that takes so long is told of at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,7 @@ class PaintedImporter:
         self._await_nodes()
         (number,) = plan.items
         if number == 2:
-            self._meet_trouble(plan.subject)
+            yield from self._meet_trouble(plan.subject)
         for frame in range(NUM_FRAMES):
             time.sleep(self.pace_s)
             yield painted(plan.subject, frame, red=self.red)
@@ -80,12 +83,17 @@ class PaintedImporter:
         files = Path(self.log).iterdir()
         return {line.split()[0] for file in files for line in file.read_text().splitlines()}
 
-    def _meet_trouble(self, subject: str) -> None:
+    def _meet_trouble(self, subject: str) -> Iterator[FrameRecord]:
+        is_first = len(self.reads(subject)) == 1
         if self.trouble == BROKEN:
             raise DataError(f"the labels of {subject} are torn", "mend them")
         if self.trouble == "fault":
             raise ZeroDivisionError("nothing to divide by")
-        if self.trouble == DIES and len(self.reads(subject)) == 1:
+        if self.trouble == DIES_LATE and is_first:
+            for frame in range(NUM_FRAMES):
+                time.sleep(SLOW_S)
+                yield painted(subject, frame, red=self.red)
+        if self.trouble in (DIES, DIES_LATE) and is_first:
             os.kill(os.getpid(), 9)
 
     def reads(self, subject: str) -> list[str]:

@@ -21,12 +21,12 @@ import painted_importer
 import psutil
 import pytest
 from faults.proxy import FaultProxy
-from painted_importer import BROKEN, DIES, PaintedImporter
+from painted_importer import BROKEN, DIES, DIES_LATE, PaintedImporter
 
 from aufleet.cli import ray_session
 from aufleet.cli.orphans import no_orphans
 from aufleet.data.dataset import Dataset, open_dataset
-from aufleet.data.importing import ImportProgress, import_dataset
+from aufleet.data.importing import ImportProgress, import_dataset, pipeline
 from aufleet.data.importing.receipts import Receipts, identity_of
 from aufleet.data.importing.subject import ImportJob, read_subject
 from aufleet.data.publish import DatasetSpec
@@ -231,11 +231,24 @@ def test_a_damaged_receipt_and_a_vanished_partition_are_read_again(importer, s3_
     assert reds(open_dataset(target.uri)) == {40}
 
 
-def test_a_worker_that_dies_is_replaced(importer, s3_store) -> None:
-    manifest = import_dataset(replace(importer, trouble=DIES), spec=SPEC, store=s3_store)
+@pytest.mark.parametrize("trouble", [DIES, DIES_LATE])
+def test_a_worker_that_dies_is_replaced(importer, s3_store, trouble) -> None:
+    manifest = import_dataset(replace(importer, trouble=trouble), spec=SPEC, store=s3_store)
 
     assert manifest.num_frames == 24
     assert len(importer.reads("S02")) == 2
+
+
+def test_a_task_may_read_several_subjects(importer, s3_store, monkeypatch) -> None:
+    for name in ("LEAST_TASKS", "TASKS_PER_PROCESS"):
+        monkeypatch.setattr(pipeline, name, 1)
+
+    manifest = import_dataset(importer, spec=SPEC, store=s3_store)
+
+    assert manifest.num_frames == 24
+    lines = nodes_and_times(importer)
+    assert len(lines) == 6
+    assert len({process for _, process, _ in lines}) <= 2
 
 
 def test_a_fault_of_the_importer_names_the_subject(importer, s3_store) -> None:

@@ -1,8 +1,9 @@
 """From an importer to a published data set, as a Ray Data pipeline.
 
-Each subject is one task: it decodes the subject's videos, stores the partition under its digest and
-writes a receipt. Ray Data spreads the tasks over the nodes of the cluster and repeats one whose
-process died. This process sees receipts only, and writes the manifest when it has them all.
+A task reads one subject, or one after another where there are many: it decodes the subject's
+videos, stores the partition under its digest and writes a receipt. Ray Data spreads the tasks over
+the nodes of the cluster and repeats one whose process died. This process sees receipts only, and
+writes the manifest when it has them all.
 
 Memory: at most `parallelism` tasks run at once. A task holds its subject's rows with their pictures
 still encoded, a table of them and the Parquet file while it is written, and one decoded frame. That
@@ -14,7 +15,7 @@ receipts.
 import logging
 import pickle
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -32,6 +33,10 @@ from aufleet.data.publish import (
 )
 from aufleet.errors import AlreadyExistsError, AufleetError, DataError
 from aufleet.storage import Store
+
+LEAST_TASKS, TASKS_PER_PROCESS = 64, 32
+"""So many tasks share the subjects where these are more: the end of a task is noticed up to 0.2 s
+late, which is more than a subject with a few pictures takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +184,8 @@ def run_import(
     left = [plan for plan in planned.plans if plan.subject not in account.receipts]
     for said in _run(job, left, parallelism=parallelism):
         account.take(said)
+    for receipt in _unheard(account.receipts, planned, receipts=receipts):
+        account.take(receipt)
     manifest = _publish(account.receipts, planned)
     receipts.delete()
     return manifest
@@ -211,6 +218,28 @@ def _check_plans(plans: Sequence[SubjectPlan], *, spec: DatasetSpec) -> None:
     check_split(seen, spec=spec)
 
 
+def _unheard(
+    heard: Mapping[str, Receipt], planned: PlannedImport, *, receipts: Receipts
+) -> list[Receipt]:
+    """Return the receipts of subjects whose tasks ended without a word.
+
+    Where a process died, Ray Data repeats its task and skips as many rows as it has heard already.
+    One that says less often how far it is than the first may have its last words, the receipts,
+    skipped; they lie in the store.
+
+    Raises:
+        DataError: There is one that does not.
+    """
+    silent = [plan for plan in planned.plans if plan.subject not in heard]
+    found = receipts.finished(silent) if silent else []
+    if lacking := {plan.subject for plan in silent} - {receipt.subject for receipt in found}:
+        raise DataError(
+            f"subject {min(lacking)} was not read, though every process has ended its work",
+            "repeat the command, which goes on with the subjects that are left",
+        )
+    return found
+
+
 def _publish(receipts: dict[str, Receipt], planned: PlannedImport) -> Manifest:
     stored = [receipt.stored for receipt in receipts.values() if receipt.stored]
     # Somebody may have cleaned the store while we worked; a manifest must not name what is gone.
@@ -238,13 +267,13 @@ def _run(
     if not plans:
         return
     import ray
-    from ray.exceptions import RayError
+    from ray.exceptions import RayError, RayTaskError
 
-    # The longest first: one long subject at the end would let every other process wait for it.
-    ordered = sorted(plans, key=lambda plan: (-plan.num_frames, plan.subject))
-    rows = [{"plan": pickle.dumps(plan)} for plan in ordered]
+    processes = parallelism or int(ray.cluster_resources().get("CPU", 1))
+    num_tasks = min(len(plans), max(LEAST_TASKS, TASKS_PER_PROCESS * processes))
+    rows = [{"plan": pickle.dumps(plan)} for plan in _dealt(plans, num_tasks=num_tasks)]
     with _quiet_rows_at_once():
-        pipeline = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+        pipeline = ray.data.from_items(rows, override_num_blocks=num_tasks).map_batches(
             cast(Any, task),  # Ray Data's types know no generator with arguments
             batch_size=None,
             num_cpus=1,
@@ -259,11 +288,30 @@ def _run(
                     if isinstance(said, AufleetError):
                         raise said
                     yield said
+        except RayTaskError as error:
+            raise DataError(
+                f"a worker cannot read subjects ({_last_line(error)})",
+                "install the same aufleet on every node and repeat the command",
+            ) from error
         except RayError as error:
             raise DataError(
-                f"a process that read a subject ended ({str(error).strip().splitlines()[-1]})",
+                f"a process that read a subject ended ({_last_line(error)})",
                 "if memory ran out, repeat the command with a smaller --parallelism",
             ) from error
+
+
+def _dealt(plans: Sequence[SubjectPlan], *, num_tasks: int) -> Iterator[SubjectPlan]:
+    """Yield the plans task by task, so that every task has about as many frames.
+
+    The longest first: one long subject at the end would let every other process wait for it.
+    """
+    ordered = sorted(plans, key=lambda plan: (-plan.num_frames, plan.subject))
+    for number in range(num_tasks):
+        yield from ordered[number::num_tasks]
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().rpartition("\n")[2]
 
 
 @contextmanager
@@ -279,7 +327,8 @@ def _quiet_rows_at_once() -> Iterator[None]:
     before = {name: getattr(context, name) for name in _SETTINGS}, logger.level
     for name, value in _SETTINGS.items():
         setattr(context, name, value)
-    logger.setLevel(logging.ERROR)
+    # What went wrong is raised; Ray Data would print a page of stack traces beside it.
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
