@@ -79,11 +79,12 @@ class FolderImporter(TableImporter):
             )
 
     def _read_pictures(self, items: Sequence[Entry]) -> Iterator[FrameRecord | Unusable]:
-        contents = self._source.read_ahead([item.path for item in items])
-        for item, picture in zip(items, contents, strict=True):
+        wanted = [item.path for item in items if not item.labels.is_blank]
+        contents = self._source.read_ahead(wanted)
+        for item in items:
             if item.labels.is_blank:
                 framed = Reason.NOTHING_CODED
-            elif picture is None:
+            elif (picture := next(contents)) is None:
                 framed = Reason.FILE_MISSING
             else:
                 framed = frame_picture(picture, released=None, crop=self._crop)

@@ -34,7 +34,11 @@ class Source:
         return self.store.uri
 
     def files(self, folder: str = "") -> list[str]:
-        """Return the paths of all files in a folder and below, sorted, relative to the source."""
+        """Return the paths of all files in a folder and below, sorted, relative to the source.
+
+        Raises:
+            DataError: A folder may not be read.
+        """
         prefix = f"{folder.strip('/')}/" if folder else ""
         keys = self.store.keys(prefix) if self.is_remote else _walk(Path(self.uri), prefix)
         return [key for key in keys if not _NO_DATA.search(key)]
@@ -157,7 +161,7 @@ def _nameless_file() -> Iterator[Path]:
 def _walk(root: Path, prefix: str) -> list[str]:
     """Return the files below a folder, also through links: labs link their large data."""
     found, seen = [], set()
-    for folder, folders, names in os.walk(root / prefix, followlinks=True):
+    for folder, folders, names in os.walk(root / prefix, onerror=_refuse, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:  # a link back to where we come from
             folders.clear()
@@ -166,6 +170,15 @@ def _walk(root: Path, prefix: str) -> list[str]:
         below = Path(folder).relative_to(root)
         found += [(below / name).as_posix() for name in names]
     return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    """Refuse a folder that may not be read: its files would be missing without a word."""
+    if not isinstance(error, FileNotFoundError):
+        raise DataError(
+            f"folder {error.filename} cannot be read ({error.strerror})",
+            "let this user read it, or move it out of the source",
+        )
 
 
 def open_source(uri: str) -> Source:

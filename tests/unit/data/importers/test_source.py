@@ -1,9 +1,10 @@
+import errno
 import os
 import tempfile
 
 import pytest
 
-from aufleet.data.importers.source import READ_AHEAD, Source, open_source
+from aufleet.data.importers.source import READ_AHEAD, Source, _refuse, open_source
 from aufleet.errors import ConfigError, DataError, ObjectMissingError
 from aufleet.storage import Store, sha256_of
 
@@ -93,3 +94,9 @@ def test_a_source_that_cannot_be_is_refused(tmp_path) -> None:
         open_source(str(tmp_path / "nowhere"))
     with pytest.raises(ConfigError, match="'gs://bucket' is not a store"):
         open_source("gs://bucket")
+
+
+def test_a_folder_that_may_not_be_read_is_refused_and_one_that_is_not_there_is_empty() -> None:
+    with pytest.raises(DataError, match=r"folder /release/F001 cannot be read \(Permission den"):
+        _refuse(PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/release/F001"))
+    _refuse(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "/release/F001"))
