@@ -5,17 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from painted import publish_painted
 from served import publish_champion, running_service
 from typer.testing import CliRunner
 
 from aufleet.cli.main import app
-from aufleet.errors import ConfigError
+from aufleet.errors import ConfigError, RegistryError
 from aufleet.registry import Versions
 from aufleet.registry.card import DatasetReference
+from aufleet.registry.gates import Gates
 from aufleet.storage import Store, open_store
 from aufleet.training import TrialConfig, run_trial
 from aufleet.training.checkpoints import MODEL, read_checkpoint, read_tensors
+from aufleet.tuning.gating import what_speaks_against
+from aufleet_models import build_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +111,33 @@ def test_a_registered_model_and_a_checkpoint_are_scored_alike(models: Models) ->
     bare = _evaluate(models, models.checkpoints["palsy"], models.others)
     # Temperature moves probabilities, never the order of grades.
     assert bare["grades"]["low"]["f1"] == named["grades"]["low"]["f1"]
+
+
+def test_two_versions_are_judged_on_people_that_neither_knows(models: Models) -> None:
+    registry = Versions(f"sqlite:///{models.home / 'mlflow.db'}")
+    trained = registry.resolve("painted-au")
+    torch.manual_seed(0)
+    untrained = build_model("resnet18", task="au", units=(1, 12), width=0.0625)
+    publish_champion(
+        "blank",
+        untrained.state_dict(),
+        untrained.config,
+        root=models.root,
+        registry=registry,
+        task="au",
+        dataset=DatasetReference(uri=models.trained_on, manifest_sha256="0" * 64),
+    )
+    blank = registry.resolve("blank")
+    gates = Gates(max_ms=0.001)
+    against = what_speaks_against(blank, champion=trained, gates=gates, evaluate_on=models.others)
+    assert any("the champion's" in sentence for sentence in against)
+    assert "at most 0.001 are allowed" in " ".join(against)
+    better = {"champion": blank, "gates": Gates(max_ms=60_000)}
+    assert what_speaks_against(trained, **better, evaluate_on=models.others) == []
+    with pytest.raises(RegistryError, match="was scored on other data"):
+        what_speaks_against(trained, **better)
+    with pytest.raises(RegistryError, match="holds nobody whom neither version knows"):
+        what_speaks_against(trained, **better, evaluate_on=models.trained_on)
 
 
 def test_people_that_a_model_knows_are_refused_and_can_be_left_out(models: Models) -> None:

@@ -114,7 +114,8 @@ class _Demo:
 
     def _promote(self) -> None:
         with _step(5, "Promotion"):
-            run_verb("promote", self.size["experiment"], "--alias", "champion")
+            # A folder that keeps its registry may have a champion that other faces taught.
+            run_verb("promote", self.size["experiment"], "--force", "--reason", "the demo")
 
     def _serve(self) -> None:
         with _step(6, "Service"):

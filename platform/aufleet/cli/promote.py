@@ -15,27 +15,46 @@ def command(
     alias: Literal["champion", "candidate"] = typer.Option(
         "champion", "--alias", help="The alias that will point to the version."
     ),
+    min_f1: float = typer.Option(0.0, "--min-f1", help="Gate: least F1 of each unit or grade."),
+    min_kappa: float = typer.Option(0.0, "--min-kappa", help="Gate: least kappa of a grader."),
+    max_drop: float = typer.Option(
+        0.05, "--max-drop", help="Gate: how far F1 or kappa may lie below the champion's."
+    ),
+    max_ms: float | None = typer.Option(
+        None, "--max-ms", help="Gate: longest time for one frame on this machine."
+    ),
+    evaluate_on: str = typer.Option(
+        "", "--evaluate-on", help="Judge on this data set; else by the folds' scores."
+    ),
+    force: bool = typer.Option(False, "--force", help="Move the alias whatever the gates say."),
     reason: str = typer.Option("", "--reason", help="Why; it stands in the history."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Package an experiment's winner, register it, and let an alias point to it.
 
-    Thresholds and temperature come from the folds' validation subjects.
+    Thresholds and temperature come from the folds' validation subjects. An alias moves only if no
+    gate is shut: the champion and the new version are compared on the same frames.
 
     Example: aufleet promote demo --alias champion
     """
     from aufleet.cli.leaderboard import experiment_store
+    from aufleet.registry.gates import Gates
     from aufleet.registry.versions import Versions
     from aufleet.storage import open_store, root_uri
-    from aufleet.tuning.promotion import promote
+    from aufleet.tuning.promotion import AliasRequest, promote
 
     promotion = promote(
         experiment_store(experiment),
         root=open_store(root_uri()),
         versions=Versions(),
         kind=source,
-        alias=alias,
-        reason=reason,
+        move=AliasRequest(
+            alias=alias,
+            gates=Gates(min_f1=min_f1, min_kappa=min_kappa, max_drop=max_drop, max_ms=max_ms),
+            evaluate_on=evaluate_on,
+            force=force,
+            reason=reason,
+        ),
     )
     version, card = promotion.version, promotion.card
     plain = {

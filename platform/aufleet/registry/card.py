@@ -52,6 +52,8 @@ class FoldScore(_Strict):
     """F1 of each unit ("AU12") or grade ("medium")."""
     constant: dict[str, float]
     """F1 of the best constant answer, per unit or grade."""
+    kappa: float | None = None
+    """Quadratic-weighted kappa of the grades; None for units, and where it was not kept."""
 
 
 class DatasetReference(_Strict):

@@ -125,6 +125,11 @@ class Versions:
             f"it has {', '.join(map(_describe, versions))}",
         )
 
+    def champion_of(self, name: str) -> ModelVersion | None:
+        """Return the champion of a model, if it has one."""
+        champions = (one for one in self.list_versions(name) if CHAMPION in one.aliases)
+        return next(champions, None)
+
     def list_versions(self, name: str) -> list[ModelVersion]:
         """Return the versions of a model, the newest first; none where there is no such model."""
         aliases = self._aliases_of(name)

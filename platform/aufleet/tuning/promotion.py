@@ -1,7 +1,7 @@
 """From an experiment's winner to a model package and a registered version."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -13,19 +13,21 @@ from aufleet.data.dataset import open_dataset
 from aufleet.data.manifest import MANIFEST_KEY
 from aufleet.domain.action_units import label_of
 from aufleet.domain.palsy import GRADES
-from aufleet.errors import RegistryError
+from aufleet.errors import ConfigError, RegistryError
 from aufleet.registry.calibration import (
     choose_thresholds,
     fit_grade_temperature,
     fit_unit_temperature,
 )
 from aufleet.registry.card import Architecture, Card, DatasetReference, FoldScore
+from aufleet.registry.gates import Gates
 from aufleet.registry.package import pack_members, write_package
 from aufleet.registry.versions import CHAMPION, ModelVersion, Versions
 from aufleet.storage import Store, sha256_of
 from aufleet.training.checkpoints import MODEL, VALIDATION, read_checkpoint, read_tensors
 from aufleet.training.config import TrialConfig
 from aufleet.training.trial import build_network
+from aufleet.tuning.gating import what_speaks_against
 from aufleet.tuning.leaderboard import read_leaderboard
 from aufleet.tuning.ledger import Ledger, TestRecord, TrialRecord
 
@@ -41,6 +43,34 @@ class Promotion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AliasRequest:
+    """An alias that is to move.
+
+    Attributes:
+        alias: "champion" or "candidate".
+        gates: What the version must show.
+        evaluate_on: A data set to show it on; empty: the scores of the folds.
+        force: Move it whatever the gates say.
+        reason: Why, for the history; needed with `force`.
+    """
+
+    alias: str = CHAMPION
+    gates: Gates = field(default_factory=Gates)
+    evaluate_on: str = ""
+    force: bool = False
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse force without a reason.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        if self.force and not self.reason:
+            raise ConfigError("force needs a reason", "say why with --reason: it stays on record")
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Calibration:
     temperature: float
     thresholds: dict[str, float]
@@ -52,8 +82,7 @@ def promote(
     root: Store,
     versions: Versions,
     kind: Kind = "ensemble",
-    alias: str = CHAMPION,
-    reason: str = "",
+    move: AliasRequest,
 ) -> Promotion:
     """Make a package of an experiment's winner, register it and point an alias to it.
 
@@ -64,12 +93,12 @@ def promote(
         root: The root store, where the package goes.
         versions: The registry.
         kind: All folds of the winner together, or its best fold alone.
-        alias: "champion" or "candidate".
-        reason: Why the alias moves; it stands in the alias's history.
+        move: Which alias is to point to it, and what it must show first.
 
     Raises:
         ConfigError: There is no such experiment or alias.
-        RegistryError: It has no winner yet, or was trained on shuffled labels.
+        RegistryError: It has no winner yet, was trained on shuffled labels, or a gate is shut: the
+            version is registered then and no alias moves.
     """
     leaderboard = read_leaderboard(store)
     winner = leaderboard.winner
@@ -99,8 +128,31 @@ def promote(
         kind=kind,
     )
     version = versions.register(card, package_uri=write_package(card, weights, root=root))
-    versions.set_alias(card.name, version=version.version, alias=alias, reason=reason)
+    _move_alias(version, move, versions=versions)
     return Promotion(version=versions.resolve(card.name, version.version), card=card)
+
+
+def _move_alias(version: ModelVersion, move: AliasRequest, *, versions: Versions) -> None:
+    """Point the alias to a version that may have it.
+
+    Raises:
+        RegistryError: A gate is shut, and nobody forces it.
+    """
+    if not move.force:
+        against = what_speaks_against(
+            version,
+            champion=versions.champion_of(version.name),
+            gates=move.gates,
+            evaluate_on=move.evaluate_on,
+        )
+        if against:
+            raise RegistryError(
+                f"{version.name}:{version.version} is registered, {move.alias} does not move to "
+                f"it: {'; '.join(against)}",
+                "move it all the same with --force --reason WHY",
+            )
+    reason = f"forced: {move.reason}" if move.force else move.reason
+    versions.set_alias(version.name, version=version.version, alias=move.alias, reason=reason)
 
 
 def _card(
@@ -180,6 +232,7 @@ def _fold_scores(records: Sequence[TrialRecord], *, tests: Sequence[TestRecord])
             macro_f1=one.score or 0.0,
             per_label=one.per_label,
             constant=one.constant,
+            kappa=one.kappa if isinstance(one, TestRecord) else None,
         )
         for part, one in parts
     ]

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from tests.served import publish_champion
+from served import publish_champion
 from typer.testing import CliRunner
 
 from aufleet.cli.main import app

@@ -44,7 +44,10 @@ VERBS = {
     ("leaderboard",): {"--json"},
     ("report",): {"--out", "--curves", "--json"},
     ("ui",): {"--port", "--host"},
-    ("promote",): {"--from", "--alias", "--reason", "--json"},
+    ("promote",): {
+        *("--from", "--alias", "--min-f1", "--min-kappa", "--max-drop", "--max-ms"),
+        *("--evaluate-on", "--force", "--reason", "--json"),
+    },
     ("rollback",): {"--alias", "--reason", "--json"},
     ("trace",): {"--log", "--json"},
     ("evaluate",): {
@@ -69,7 +72,7 @@ def _help(*verb: str) -> str:
 def test_a_verb_has_an_example_and_keeps_its_flags(verb: tuple[str, ...]) -> None:
     text = _help(*verb)
     assert f"Example: aufleet {' '.join(verb)}" in text
-    assert VERBS[verb] <= set(re.findall(r"--[a-z][a-z-]*", text))
+    assert VERBS[verb] <= set(re.findall(r"--[a-z][a-z0-9-]*", text))
 
 
 def test_the_first_page_names_every_verb() -> None:
