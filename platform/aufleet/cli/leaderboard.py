@@ -106,11 +106,14 @@ def _show_winner(row: "Row") -> None:
     console.print(
         f"\n[bold]winner {row.model} {row.config_id}[/]  F1 on the {part} subjects, mean over folds"
     )
-    table = _table("", "F1", "best constant", "better by")
+    # Over the frames of all folds together: another number than the mean, and papers report either.
+    pooled = {**scores.pooled, "mean": scores.pooled_f1}
+    table = _table("", "F1", *(["pooled"] if scores.pooled else []), "best constant", "better by")
     labels = [*scores.per_label.items(), ("mean", scores.mean)]
     constants = {**scores.constant, "mean": scores.constant_baseline}
     for label, f1 in labels:
-        constant = constants.get(label, 0.0)
-        style = "bold" if label == "mean" else None
-        table.add_row(label, f"{f1:.3f}", f"{constant:.3f}", f"{f1 - constant:+.3f}", style=style)
+        constant, style = constants.get(label, 0.0), "bold" if label == "mean" else None
+        cells = [f1, *([pooled.get(label) or 0.0] if scores.pooled else []), constant]
+        told = [f"{cell:.3f}" for cell in cells]
+        table.add_row(label, *told, f"{f1 - constant:+.3f}", style=style)
     console.print(table)

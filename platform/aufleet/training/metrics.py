@@ -15,6 +15,8 @@ from aufleet.domain.landmarks import inter_ocular_distance
 from aufleet.domain.palsy import GRADES, NOT_GRADED
 
 THRESHOLD = 0.5
+Counts = tuple[int, int, int]
+"""Right answers, false alarms, misses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,8 @@ class Score:
         kappa: Quadratic weighted kappa of the grades; None for units.
         confusion: Frames of each true grade (row) that were given each grade (column); None for
             units.
+        counts: Label -> frames that have it and were given it, that were given it wrongly, and
+            that have it and were not given it: F1 over several parts together needs these.
     """
 
     macro_f1: float
@@ -44,6 +48,7 @@ class Score:
     accuracy: float
     accuracy_per_label: Mapping[str, float]
     auc: Mapping[str, float]
+    counts: Mapping[str, Counts]
     kappa: float | None = None
     confusion: tuple[tuple[int, ...], ...] | None = None
 
@@ -74,6 +79,7 @@ def score_units(
         accuracy=_mean(right),
         accuracy_per_label=dict(zip(names, right, strict=True)),
         auc=_aucs(names, truth=truth, scores=logits, known=coded),
+        counts=dict(zip(names, _counts(truth, found), strict=True)),
     )
 
 
@@ -107,6 +113,7 @@ def score_grades(*, logits: NDArray, labels: NDArray) -> Score:
             scores=scores - np.logaddexp.reduce(scores, axis=1, keepdims=True),
             known=np.ones((len(truth), len(GRADES)), bool),
         ),
+        counts=dict(zip(names, _counts(_one_hot(truth), _one_hot(found)), strict=True)),
         kappa=_kappa(truth, found),
         confusion=_confusion(truth, found),
     )
@@ -145,6 +152,12 @@ def _f1_of_columns(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> list[f
     # A further column, dropped again: scikit-learn reads a single one as two classes.
     truth, found = (np.pad(one, ((0, 0), (0, 1))) for one in (truth, found))
     return f1_score(truth, found, average=None, zero_division=0.0).tolist()[:-1]  # pyright: ignore
+
+
+def _counts(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> list[Counts]:
+    """Return right answers, false alarms and misses of each column."""
+    each = (truth & found, ~truth & found, truth & ~found)
+    return [tuple(column) for column in np.stack([one.sum(axis=0) for one in each], 1).tolist()]
 
 
 def _each(known: NDArray[np.bool_]) -> list[tuple[int, NDArray[np.bool_]]]:

@@ -118,6 +118,7 @@ class TestScore:
 
     Attributes:
         constant: F1 per label of the best constant answer on the test frames.
+        counts: Label -> right answers, false alarms and misses.
         num_frames: Test frames.
         checkpoint: Key of the scored checkpoint's folder.
         predictions: Key of the file with the predictions, relative to the trial's store.
@@ -135,6 +136,7 @@ class TestScore:
     accuracy_per_label: Mapping[str, float] = field(default_factory=dict)
     auc: Mapping[str, float] = field(default_factory=dict)
     confusion: tuple[tuple[int, ...], ...] | None = None
+    counts: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     num_frames: int
     checkpoint: str
     predictions: str

@@ -188,6 +188,7 @@ def score_test(
         accuracy_per_label=score.accuracy_per_label,
         auc=score.auc,
         confusion=score.confusion,
+        counts=score.counts,
         num_frames=len(predictions.index),
         checkpoint=checkpoint,
         predictions=f"test-{sha256_of(file)[:16]}.safetensors",

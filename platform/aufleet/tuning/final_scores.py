@@ -56,6 +56,7 @@ class FinalScores:
             auc=dict(score.auc),
             landmark_error=score.landmark_error,
             kappa=score.kappa,
+            counts=dict(score.counts),
             num_frames=score.num_frames,
         )
         self._ledger.add_test(test)

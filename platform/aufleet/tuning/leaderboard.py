@@ -3,7 +3,7 @@
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aufleet.storage import Store
@@ -19,11 +19,14 @@ class Scores:
         folds: Fold -> macro F1.
         per_label: Unit ("AU12") or grade ("medium") -> mean F1 over folds.
         constant: The same for the best constant answer: always or never the label.
+        pooled: Label -> F1 over the test frames of all folds together, another number than the mean
+            over folds (`specs/models.md` §1.9); empty for validation.
     """
 
     folds: Mapping[int, float]
     per_label: Mapping[str, float]
     constant: Mapping[str, float]
+    pooled: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:
@@ -40,15 +43,22 @@ class Scores:
         """Mean F1 over labels of the best constant answer."""
         return statistics.fmean(self.constant.values()) if self.constant else 0.0
 
+    @property
+    def pooled_f1(self) -> float | None:
+        """Mean over labels of the pooled F1."""
+        return statistics.fmean(self.pooled.values()) if self.pooled else None
+
     def to_plain(self) -> dict[str, Any]:
         """Return what stands in JSON."""
-        return {
+        pooled = {"pooled_f1": self.pooled_f1} if self.pooled else {}
+        return pooled | {
             "folds": {str(fold): score for fold, score in sorted(self.folds.items())},
             "mean": self.mean,
             "std": self.std,
             "constant_baseline": self.constant_baseline,
             "per_label": {
                 label: {"f1": f1, "constant": self.constant.get(label, 0.0)}
+                | ({"pooled_f1": self.pooled[label]} if label in self.pooled else {})
                 for label, f1 in self.per_label.items()
             },
         }
@@ -205,18 +215,38 @@ def _row(
         status=status,
         reason=failed[0].reason if failed else stopped if status == "stopped" else "",
         validation=_scores(finished),
-        test=_scores(tests),
+        test=_scores(tests, pooled=_pooled(tests)),
     )
 
 
-def _scores(records: Sequence[TrialRecord] | Sequence[TestRecord]) -> Scores | None:
+def _scores(
+    records: Sequence[TrialRecord] | Sequence[TestRecord],
+    *,
+    pooled: Mapping[str, float] | None = None,
+) -> Scores | None:
     if not records:
         return None
     return Scores(
         folds={one.fold: one.score for one in records if one.score is not None},
         per_label=_means([one.per_label for one in records]),
         constant=_means([one.constant for one in records]),
+        pooled=pooled or {},
     )
+
+
+def _pooled(tests: Sequence[TestRecord]) -> dict[str, float]:
+    """Return F1 per label over the frames of all test parts together."""
+    if not all(one.counts for one in tests):
+        return {}
+    summed: dict[str, list[int]] = {}
+    for test in tests:
+        for label, counts in test.counts.items():
+            before = summed.get(label, [0, 0, 0])
+            summed[label] = [a + b for a, b in zip(before, counts, strict=True)]
+    return {
+        label: 2 * right / max(1, 2 * right + alarms + misses)
+        for label, (right, alarms, misses) in summed.items()
+    }
 
 
 def _means(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -158,6 +158,8 @@ class TestRecord(_Record):
     auc: dict[str, float] = {}
     landmark_error: float | None = None
     kappa: float | None = None
+    counts: dict[str, tuple[int, int, int]] = {}
+    """Per label: right answers, false alarms, misses."""
     num_frames: int
 
     @property

@@ -20,6 +20,7 @@ def test_f1_is_taken_per_unit_at_one_half_and_averaged() -> None:
     assert score.per_label["AU1"] == pytest.approx(2 / 3)  # 2 found of 3, 1 false alarm
     assert score.per_label["AU12"] == pytest.approx(1 / 2)
     assert score.macro_f1 == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert score.counts == {"AU1": (2, 1, 1), "AU12": (1, 1, 1)}
 
 
 def test_frames_that_are_not_coded_count_nowhere() -> None:
@@ -77,6 +78,7 @@ def test_grades_are_scored_one_against_the_rest() -> None:
         "high": pytest.approx(2 / 3),
     }
     assert score.macro_f1 == pytest.approx((0.8 + 0.8 + 0 + 2 / 3) / 4)
+    assert score.counts["normal"] == (2, 0, 1)
     assert score.accuracy == pytest.approx(5 / 7)
     assert score.accuracy_per_label["normal"] == pytest.approx(6 / 7)
     assert score.confusion == ((2, 1, 0, 0), (0, 2, 0, 0), (0, 0, 0, 1), (0, 0, 0, 1))

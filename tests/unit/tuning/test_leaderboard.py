@@ -81,6 +81,7 @@ def test_the_plain_form_has_the_frozen_keys():
         score=0.45,
         per_label={"AU1": 0.45},
         constant={"AU1": 0.25},
+        counts={"AU1": (3, 1, 0)},
         num_frames=9,
     )
     trials = whole(BETTER, [0.5, 0.7], point={"learning_rate": 0.1})
@@ -98,3 +99,28 @@ def test_the_plain_form_has_the_frozen_keys():
     }
     assert plain["per_label"] == {"AU1": {"f1": 0.5, "constant": pytest.approx(0.3)}}
     assert plain["test"]["folds"] == {"1": 0.45}
+    assert plain["test"]["pooled_f1"] == pytest.approx(6 / 7)
+
+
+def test_pooled_f1_counts_the_frames_of_all_test_parts_together():
+    # Of AU1 the parts have F1 1, 0.5 and 0; together 2 of 4 answers are right.
+    counts = [(1, 0, 0), (1, 1, 1), (0, 0, 1)]
+    tests = [
+        TestRecord(
+            model="algrnet",
+            config_id=BETTER,
+            fold=fold,
+            score=0.5,
+            per_label={"AU1": 0.5},
+            constant={"AU1": 0.25},
+            counts={"AU1": one},
+            num_frames=9,
+        )
+        for fold, one in enumerate(counts, start=1)
+    ]
+    row = rank(whole(BETTER, [0.5] * 3), tests=tests, experiment="e", folds=[1, 2, 3]).rows[0]
+    assert row.test
+    assert row.test.pooled == {"AU1": pytest.approx(4 / 7)}
+    assert row.test.pooled_f1 == pytest.approx(4 / 7)
+    assert row.validation
+    assert not row.validation.pooled
