@@ -10,13 +10,11 @@ CHAMPION = Standing(f1={"AU1": 0.6, "AU12": 0.8})
 
 def scored(card, *, part="validation", folds=(1, 2), f1=0.5, kappa=None, manifest="0" * 64):
     scores = tuple(
-        FoldScore(
-            fold=fold,
-            part=part,
-            macro_f1=f1,
-            per_label={"AU1": f1 + fold / 100},
-            constant={},
-            kappa=kappa,
+        FoldScore.model_validate(
+            {
+                **{"fold": fold, "part": part, "macro_f1": f1, "kappa": kappa},
+                **{"per_label": {"AU1": f1 + fold / 100}, "constant": {}},
+            }
         )
         for fold in folds
     )
