@@ -13,6 +13,7 @@ import random
 import signal
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from kit.rounds import Outcome, parse, run_rounds  # isort: skip - it sets the path
@@ -33,28 +34,32 @@ AGAIN = 4
 
 
 class Killer(threading.Thread):
-    """Kills one rank at a share of the time that a whole run takes."""
+    """Kills one rank within an epoch, at a share of the time that the epoch takes undisturbed."""
 
-    def __init__(self, folder: Path, *, rank: int, after_s: float) -> None:
+    def __init__(self, folder: Path, *, rank: int, epoch: int, after_s: float) -> None:
         super().__init__(daemon=True)
-        self._folder, self._rank, self._after_s = folder, rank, after_s
+        self._folder, self._rank, self._epoch, self._after_s = folder, rank, epoch, after_s
         self.killed_at: float | None = None
 
     def run(self) -> None:
-        """Wait until every rank runs, and then for the moment."""
+        """Wait until every rank trains this epoch, and then for the moment."""
         deadline = time.monotonic() + PATIENCE_S
-        while len({file.name.split("-")[1] for file in self._folder.glob("rank-*")}) < RANKS:
+        while not self._trains():
             if time.monotonic() > deadline:
                 return
-            time.sleep(0.02)
+            time.sleep(0.005)
         time.sleep(self._after_s)
         victim = next(self._folder.glob(f"rank-{self._rank}-*"))
         os.kill(int(victim.name.split("-")[2]), signal.SIGKILL)
         self.killed_at = time.time()
 
+    def _trains(self) -> bool:
+        met = {file.name.split("-")[1] for file in self._folder.glob("rank-*")}
+        return len(met) == RANKS and len(reported(self._folder)) >= self._epoch - 1
 
-def search(name: str, *, stage: int, root: Store, folder: Path) -> tuple[Store, float]:
-    """Run the search of one trial; return the trial's store and its seconds of training."""
+
+def search(name: str, *, stage: int, root: Store, folder: Path) -> tuple[Store, list[float]]:
+    """Run the search of one trial; return the trial's store and the seconds of each epoch."""
     settings = settings_of(dataset_of(root), zero_stage=stage, epochs=EPOCHS)
     fixed = {key: settings[key] for key in ("width", "epochs", "batch", "learning_rate")}
     text = json.dumps(
@@ -74,7 +79,8 @@ def search(name: str, *, stage: int, root: Store, folder: Path) -> tuple[Store, 
     assert configuration is not None
     store = root.child(f"experiments/{name}/trials/{id_of(configuration.trials[0])}")
     met = max(file.stat().st_mtime for file in folder.glob("rank-*"))
-    return store, max(one["at"] for one in reported(folder)) - met
+    ends = [met, *(one["at"] for one in reported(folder))]
+    return store, [end - begin for begin, end in pairwise(ends)]
 
 
 def unscored(config: TrialConfig, *, store: Store, checkpoint: str) -> TestScore:
@@ -94,10 +100,13 @@ def main() -> int:
     """Run the rounds."""
     options = parse(__doc__ or "", count=20)
     root, chance = local_root(options.work), random.Random(options.seed)
-    moments = [(chance.randrange(RANKS), 0.9 * chance.random()) for _ in range(options.count)]
-    whole: dict[int, tuple[Store, float]] = {}
+    moments = [
+        (chance.randrange(RANKS), 1 + number % EPOCHS, chance.random())
+        for number in range(options.count)
+    ]
+    whole: dict[int, tuple[Store, list[float]]] = {}
 
-    def uninterrupted(stage: int) -> tuple[Store, float]:
+    def uninterrupted(stage: int) -> tuple[Store, list[float]]:
         if stage not in whole:
             folder = fresh(options.work / f"whole-{stage}-{os.getpid()}")
             name = f"whole-{stage}-{os.getpid()}"
@@ -105,16 +114,17 @@ def main() -> int:
         return whole[stage]
 
     def one(number: int) -> Outcome:
-        stage, (rank, share) = number % 4, moments[number]
+        stage, (rank, epoch, share) = number % 4, moments[number]
         expected, seconds = uninterrupted(stage)
         for again in range(AGAIN):
             name = f"round-{number}-{again}-{os.getpid()}"
             folder = fresh(options.work / name)
             # Earlier each time: a kill after the last epoch shows nothing.
-            killer = Killer(folder, rank=rank, after_s=share * seconds / 2**again)
+            after_s = share * seconds[epoch - 1] / 2**again
+            killer = Killer(folder, rank=rank, epoch=epoch, after_s=after_s)
             killer.start()
             store, _ = search(name, stage=stage, root=root, folder=folder)
-            outcome = judge(killer, folder, store, expected, rank=rank)
+            outcome = judge(killer, folder, store, expected, kind=f"stage {stage}, rank {rank}")
             if outcome is not None:
                 return outcome
         return Outcome(ok=False, kind=f"rank {rank}", said="every kill came after the last epoch")
@@ -124,10 +134,9 @@ def main() -> int:
 
 
 def judge(
-    killer: Killer, folder: Path, store: Store, expected: Store, *, rank: int
+    killer: Killer, folder: Path, store: Store, expected: Store, *, kind: str
 ) -> Outcome | None:
     """Compare what came out with what an uninterrupted run gives; None where the kill was late."""
-    kind = f"rank {rank}"
     told = reported(folder)
     epochs = [one["epoch"] for one in told]
     pids = {one["pid"] for one in told}
