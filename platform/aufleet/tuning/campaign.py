@@ -1,8 +1,8 @@
 """The configurations that are open: which fold comes next, who lives, what is written down.
 
-Knows nothing of Tune. Folds of a configuration are handed out before the next configuration, so
-that its mean is known early. One that failed or was given up gets no further folds. What the ledger
-holds as ended is never handed out again.
+Knows nothing of Tune. Who gets the next turn, and for how many epochs, is the ladder's business. A
+configuration that failed or was given up gets no further folds. What the ledger holds as ended is
+never handed out again.
 """
 
 from collections import Counter
@@ -11,19 +11,14 @@ from datetime import UTC, datetime
 
 from aufleet.training.config import TrialConfig
 from aufleet.training.results import EpochReport, TrialResult
+from aufleet.tuning.bookkeeping import Bookkeeping
 from aufleet.tuning.events import SearchListener
 from aufleet.tuning.grid import Configuration, Source, id_of
 from aufleet.tuning.judge import Member
+from aufleet.tuning.ladder import COHORT, LEARNING_COHORT, Ladder
 from aufleet.tuning.leaderboard import rank
 from aufleet.tuning.ledger import Ledger
-from aufleet.tuning.records import (
-    CONTROL,
-    ConfigurationRecord,
-    CurvePoint,
-    RungRecord,
-    StopRecord,
-    TrialRecord,
-)
+from aufleet.tuning.records import CONTROL, CurvePoint, TrialRecord, trial_id
 from aufleet.tuning.runs import Limits, Progress, Run, verdict_of
 
 MAX_CRASHES = 2
@@ -51,8 +46,12 @@ class Campaign:
             limits: What ends configurations and the search; None for nothing.
             now: The clock.
         """
-        self._source, self._ledger, self._listener, self._now = source, ledger, listener, now
+        self._source, self._ledger, self._listener = source, ledger, listener
         self._limits = limits or Limits()
+        self._book = Bookkeeping(ledger, listener=listener, meter=self._limits.meter, now=now)
+        self._ladder = Ladder(
+            judge=self._limits.judge, cohort=LEARNING_COHORT if source.learns else COHORT
+        )
         self._ended: dict[str, TrialRecord] = {}
         self._crashes: Counter[str] = Counter()
         for record in ledger.trials():
@@ -63,6 +62,12 @@ class Campaign:
         self._failed: set[str] = set()
         self._folds: tuple[int, ...] = ()
         self._begun = set(self._ended)
+        self._reached: dict[str, int] = {}
+        self._numbers: Counter[str] = Counter()
+        self._is_opening = True
+        self._has_whole = False
+        self._num_changes = 0
+        """Whatever may change what the judge says."""
         self._known = {one.config_id for one in ledger.configurations()}
         self._is_closed = False
         self._recall_scores()
@@ -80,10 +85,10 @@ class Campaign:
 
     def next_run(self) -> Run | None:
         """Return the next trial, or None where there is none now."""
-        time_up = self._limits.meter.is_time_up()
-        if time_up:
+        if self._limits.meter.is_time_up():
             return None
-        trial = self._next_waiting() or self._open_next() or self._open_control()
+        self._ladder.calibrates = not self.budget_spent
+        trial = self._next_open() or self._open_control()
         if trial is None:
             return None
         self._begun.add(id_of(trial))
@@ -94,30 +99,27 @@ class Campaign:
         self._listener.epoch_ended(run.trial, report)
         if not run.curve or report.epoch > run.curve[-1].epoch:
             run.curve.append(CurvePoint.of(report))
-        progress = run.progress
+        progress, run.has_trained = run.progress, True
         if progress.configuration.row == CONTROL:
             return self.is_condemned(run)
+        progress.reached[run.trial.fold] = run.curve[-1].epoch
         judge = self._limits.judge
         if judge.add(progress.member, fold=run.trial.fold, epoch=report.epoch, score=report.score):
-            self._ledger.add_rung(
-                RungRecord(
-                    model=run.trial.model,
-                    config_id=run.trial.config_id,
-                    fold=run.trial.fold,
-                    epoch=report.epoch,
-                    score=report.score,
-                )
-            )
+            self._book.compare(run, report)
+            self._num_changes += 1
         self._review(progress)
+        if run.until <= report.epoch < run.trial.epochs:
+            self._pause_or_go_on(run)
         return self.is_condemned(run)
 
     def is_condemned(self, run: Run) -> bool:
         """Return whether a running trial shall stop at its next report."""
-        return run.progress.is_over or bool(self._limits.meter.is_time_up())
+        return run.progress.is_over or run.pauses or bool(self._limits.meter.is_time_up())
 
     def begin(self, run: Run) -> None:
-        """Hear that a trial has its resources."""
+        """Hear that a trial has its resources; others may have overtaken it while it waited."""
         self._limits.meter.start(run.name, cpus=run.cpus, gpus=run.gpus)
+        run.pauses = not self._may_climb(run.progress)
         if not self.is_condemned(run):
             self._listener.trial_started(run.trial)
 
@@ -125,43 +127,30 @@ class Campaign:
         """Write down a result."""
         progress, fold = run.progress, run.trial.fold
         progress.scores[fold] = result.score
-        best = next((one for one in result.epochs if one.epoch == result.best_epoch), None)
-        self._write(
-            run,
-            status="finished",
-            score=result.score,
-            loss=result.loss,
-            best_epoch=result.best_epoch,
-            per_label=dict(result.per_label),
-            constant=dict(result.constant),
-            accuracy_per_label=dict(best.accuracy_per_label) if best else {},
-            auc=dict(best.auc) if best else {},
-            landmark_error=best.landmark_error if best else None,
-            checkpoint=result.checkpoint,
-            seconds=result.seconds,
-            curve=tuple(CurvePoint.of(one) for one in result.epochs) or tuple(run.curve),
-            initialized=dict(result.initialized) if result.initialized else None,
-        )
+        self._ended[run.name] = self._book.finish(run, result)
         if progress.configuration.row != CONTROL:
             self._limits.judge.finish(progress.member, fold=fold, score=result.score)
+            self._num_changes += 1
             self._review(progress)
         self._settle(progress)
 
     def stop(self, run: Run) -> None:
         """Write down a trial that was told to stop; one that had not begun leaves no trace."""
-        if not run.curve:
+        if not run.has_trained:
             self._limits.meter.end(run.name)
             if not run.progress.is_over:
-                run.progress.waiting.insert(0, run.trial)
+                run.progress.put_back(run.trial)
             return
         if run.progress.is_over:
             stopped = run.progress.stopped
             reason = str(stopped) if stopped else "another fold of its configuration failed"
-            self._write(run, status="stopped", reason=reason, curve=tuple(run.curve))
+            self._end(run, status="stopped", reason=reason)
         else:
             reason = f"{self._limits.meter.is_time_up() or 'the search'} ended; it can go on"
-            self._write(run, status="paused", reason=reason, curve=tuple(run.curve))
-            run.progress.waiting.insert(0, run.trial)
+            if run.pauses:
+                reason = f"waits after epoch {run.curve[-1].epoch} until others have come as far"
+            self._end(run, status="paused", reason=reason)
+            run.progress.put_back(run.trial)
 
     def fail(self, run: Run, *, reason: str, final: bool) -> None:
         """Write down an error: the trial is tried again, or its configuration has failed."""
@@ -169,8 +158,8 @@ class Campaign:
         if final or self._crashes[run.name] >= MAX_CRASHES:
             self._fail(run, reason)
         else:
-            run.progress.waiting.insert(0, run.trial)
-            self._write(run, status="crashed", reason=reason, curve=tuple(run.curve))
+            run.progress.put_back(run.trial)
+            self._end(run, status="crashed", reason=reason)
         self._settle(run.progress)
 
     def _recall_scores(self) -> None:
@@ -179,6 +168,8 @@ class Campaign:
         for one in self._ledger.rungs():
             member = model_of(one.model, one.config_id)
             judge.add(member, fold=one.fold, epoch=one.epoch, score=one.score)
+            name = trial_id(one.model, config_id=one.config_id, fold=one.fold)
+            self._reached[name] = max(one.epoch, self._reached.get(name, 0))
         for one in self._ended.values():
             if one.status == "finished" and one.score is not None and one.row != CONTROL:
                 member = model_of(one.model, one.config_id)
@@ -187,18 +178,52 @@ class Campaign:
     def _member_of(self, model: str, config_id: str) -> Member:
         return Member(bracket="all" if self._limits.across_models else model, config_id=config_id)
 
-    def _next_waiting(self) -> TrialConfig | None:
-        for progress in list(self._open.values()):
+    def _next_open(self) -> TrialConfig | None:
+        """Return the first trial of who comes next, or of a configuration that is opened for it."""
+        if not self._ladder.has_rungs:
+            return self._next_waiting() or self._open_next()
+        trial = self._next_waiting(on_ground=True) or self._open_next() or self._next_waiting()
+        while trial is None and not self._is_closed:
+            self._is_opening = True  # the next cohort
+            trial = self._open_next() or self._next_waiting()
+        return trial
+
+    def _next_waiting(self, *, on_ground: bool = False) -> TrialConfig | None:
+        """Return a waiting trial; `on_ground` leaves out those that have passed a rung."""
+        level, order = self._ladder.level, self._ladder.order
+        waiting = [one for one in self._open.values() if one.waiting]
+        chosen = [one for one in waiting if not level(one)] if on_ground else waiting
+        for progress in sorted(chosen, key=order):
             if (trial := self._pop_ready(progress)) is not None:
                 return trial
         return None
 
+    def _may_climb(self, progress: Progress) -> bool:
+        """Return whether a configuration may go on as things are; gives it up where it must not."""
+        self._review(progress)
+        if progress.is_over:
+            return False
+        is_judged = self._ladder.has_rungs and self._ladder.level(progress) > 0
+        return not is_judged or self._limits.judge.verdict(progress.member) is None
+
+    def _pause_or_go_on(self, run: Run) -> None:
+        """Let a trial at a rung go on if it would be the next anyway."""
+        progress, order = run.progress, self._ladder.order
+        self._num_changes += 1
+        others = (one for one in self._open.values() if one.waiting and not one.is_over)
+        is_first = all(one is progress or order(one) > order(progress) for one in others)
+        calibrates = self._ladder.until(progress, run.trial) <= run.until
+        if is_first and not self._is_opening and not calibrates and self._may_climb(progress):
+            run.until = self._ladder.until(progress, run.trial)
+        else:
+            run.pauses = True
+
     def _pop_ready(self, progress: Progress) -> TrialConfig | None:
         """Return a waiting trial whose start is there; give up a configuration that has none."""
-        if progress.waiting:
-            self._review(progress)
-        for trial in progress.waiting if not progress.is_over else ():
-            if id_of(trial) not in self._begun and self.budget_spent:
+        if not self._may_climb(progress):
+            return None
+        for trial in self._ladder.candidates(progress):
+            if id_of(trial) not in self._begun and self._is_full(progress):
                 continue
             needed = progress.configuration.after.get(trial.fold)
             if needed and needed.rpartition("/")[0] in self._failed:
@@ -217,32 +242,50 @@ class Campaign:
         self._settle(progress)
 
     def _open_next(self) -> TrialConfig | None:
-        """Return the first trial of the next configuration that has one left."""
-        for progress in self._opened():
-            if (trial := self._pop_ready(progress)) is not None:
+        """Return the first trial of the next configuration that has one left.
+
+        One of an earlier run that has passed a rung gets its turn among the others.
+        """
+        for progress in self._opened() if self._is_opening else ():
+            if (
+                not self._ladder.level(progress)
+                and (trial := self._pop_ready(progress)) is not None
+            ):
                 return trial
             self._settle(progress)
         return None
 
     def _opened(self) -> Iterator[Progress]:
         """Open one configuration after another, those that have ended long ago for nothing."""
-        while not self._is_closed and (configuration := self._source.next_configuration()):
-            if self.budget_spent and configuration.config_id not in self._known:
-                self._is_closed = True  # what was begun is ended, and nothing else begun
+        while not self._is_closed and self._is_opening:
+            configuration = self._source.next_configuration()
+            is_new = configuration is not None and configuration.config_id not in self._known
+            if configuration is None or (is_new and self._is_full()):
+                # What was begun is ended; a population has more later.
+                self._is_closed = configuration is not None or not self._source.waits
+                self._is_opening = not self._is_closed
+                self._num_changes += 1
                 return
-            self._ledger.add_configuration(
-                ConfigurationRecord(
-                    model=configuration.model,
-                    index=configuration.index,
-                    point=configuration.point,
-                    config_id=configuration.config_id,
-                    row=configuration.row,
-                )
-            )
+            self._book.open(configuration)
             self._folds = tuple(trial.fold for trial in configuration.trials)
             progress = self._recall(configuration)
             self._open[configuration.config_id] = progress
+            self._numbers[progress.member.bracket] += 1
+            is_full = self._numbers[progress.member.bracket] % self._ladder.cohort == 0
+            self._is_opening = not (self._ladder.has_rungs and is_full)
+            self._num_changes += 1
             yield progress
+
+    def _is_full(self, progress: Progress | None = None) -> str:
+        """Return which limit forbids to begin another trial, or nothing.
+
+        Where many climb together, as many trials are kept back as one needs to be trained whole.
+        """
+        kept = 0
+        if self._ladder.has_rungs and self._folds and not self._has_whole:
+            others = progress is None or not self._ladder.needs_other_folds(progress)
+            kept = len(self._folds) - 1 if others else 0
+        return self._limits.meter.is_full(num_trials=len(self._begun) + kept)
 
     def _open_control(self) -> TrialConfig | None:
         """Return the next winner's trial on shuffled labels, once everything else has ended."""
@@ -265,11 +308,19 @@ class Campaign:
     def _recall(self, configuration: Configuration) -> Progress:
         """Return what the ledger knows of a configuration."""
         member = self._member_of(configuration.model, configuration.config_id)
-        progress = Progress(configuration=configuration, member=member, waiting=[])
+        progress = Progress(
+            configuration=configuration,
+            member=member,
+            waiting=[],
+            number=self._numbers[member.bracket],
+        )
         if stop := self._stops.get(configuration.config_id):
             progress.stopped = verdict_of(stop)
         for trial in configuration.trials:
             record = self._ended.get(id_of(trial))
+            curve = record.curve if record else ()
+            told = self._reached.get(id_of(trial), 0)
+            progress.reached[trial.fold] = max(told, curve[-1].epoch if curve else 0)
             if record is not None and record.score is not None:
                 progress.scores[trial.fold] = record.score
             elif record is not None and record.status == "failed" and not self._retry_failed:
@@ -289,69 +340,49 @@ class Campaign:
             trial=trial,
             attempt=last.attempt + 1 if last else 1,
             progress=progress,
+            until=self._ladder.until(progress, trial),
+            curve=list(last.curve) if last else [],
             cpus=trial.ranks * self._limits.cpus_per_rank,
             gpus=trial.ranks * self._limits.gpus_per_rank,
         )
 
     def _review(self, progress: Progress) -> None:
         """Give a configuration up where the judge says so."""
-        if progress.is_over:
+        if progress.is_over or progress.reviewed_at == self._num_changes:
+            return
+        progress.reviewed_at = self._num_changes
+        if not self._is_settled(progress):
             return
         verdict = self._limits.judge.verdict(progress.member)
         if verdict is None:
             return
         progress.stopped = verdict
-        configuration = progress.configuration
-        record = StopRecord(
-            model=configuration.model,
-            config_id=configuration.config_id,
-            rule=verdict.rule,
-            epoch=verdict.epoch,
-            folds=verdict.folds,
-            mean=verdict.mean,
-            better=verdict.better,
-            compared=verdict.compared,
-            reason=str(verdict),
-            at=self._now(),
-        )
-        self._ledger.add_stop(record)
-        self._listener.configuration_stopped(record)
+        self._book.give_up(progress.configuration, verdict)
         self._settle(progress)
+
+    def _is_settled(self, progress: Progress) -> bool:
+        """Return whether all that a configuration is compared with have come as far."""
+        if not self._ladder.rungs_of(progress):
+            return True
+        return not self._is_opening and self._ladder.is_settled(progress, self._open.values())
 
     def _fail(self, run: Run, reason: str) -> None:
         run.progress.failed = True
         self._failed.add(f"{run.trial.model}/{run.trial.config_id}")
-        self._write(run, status="failed", reason=reason, curve=tuple(run.curve))
+        self._end(run, status="failed", reason=reason)
 
-    def _write(self, run: Run, *, status: str, **facts: object) -> None:
-        record = TrialRecord.model_validate(
-            {
-                "model": run.trial.model,
-                "config_id": run.trial.config_id,
-                "fold": run.trial.fold,
-                "attempt": run.attempt,
-                "status": status,
-                "point": run.progress.configuration.point,
-                "row": run.progress.configuration.row,
-                "settings": run.trial.settings,
-                "held_s": self._limits.meter.end(run.name),
-                "cpus": run.cpus,
-                "gpus": run.gpus,
-                "ended": self._now(),
-                **facts,
-            }
-        )
-        self._ledger.add_trial(record)
-        self._ended[run.name] = record
-        self._listener.trial_ended(run.trial, record)
+    def _end(self, run: Run, *, status: str, reason: str) -> None:
+        self._ended[run.name] = self._book.end(run, status=status, reason=reason)
 
     def _settle(self, progress: Progress) -> None:
         """Tell the sampler of a configuration that is over, and forget it."""
         is_whole = len(progress.scores) == len(progress.configuration.trials)
         if not (progress.is_over or is_whole):
             return
+        self._has_whole |= is_whole
         if self._open.pop(progress.configuration.config_id, None) is None:
             return
+        self._num_changes += 1
         if progress.configuration.row == CONTROL:
             return
         if progress.stopped and not progress.failed and not is_whole:

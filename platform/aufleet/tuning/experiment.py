@@ -170,6 +170,8 @@ class Experiment(_Strict):
     def _check_rows(self) -> None:
         if self.rows and (self.search or self.sampler != SamplerSettings()):
             raise ValueError("rows are the configurations: leave search and sampler out")
+        if self.rows and self.early_stopping.kind != "none":
+            raise ValueError("every row is trained whole: leave early_stopping out")
         if unknown := sorted(set(self.given) - set(self.inputs)):
             raise ValueError(f"given names {unknown[0]}, which is not among the inputs")
         for name, row in self.rows.items():

@@ -184,6 +184,11 @@ class Source(Protocol):
         """Whether there will be another configuration once those that run have ended."""
         ...
 
+    @property
+    def learns(self) -> bool:
+        """Whether what it hears decides what comes next."""
+        ...
+
 
 class ConfigurationSource:
     """Hands out the configurations of an experiment, each model's next point in turn."""
@@ -244,6 +249,11 @@ class ConfigurationSource:
     def waits(self) -> bool:
         """Whether there will be another configuration once those that run have ended."""
         return False
+
+    @property
+    def learns(self) -> bool:
+        """Whether what it hears decides what comes next."""
+        return self._experiment.sampler.kind == "optuna"
 
     def _point(self, index: int, *, model: str) -> Point:
         sampler = self._samplers[model]

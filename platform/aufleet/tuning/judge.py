@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Literal
 
-from aufleet.tuning.rung_table import RungTable, Standing
+from aufleet.tuning.rung_table import RungTable, Spread, Standing
 
 Rule = Literal["asha", "median", "forgiving"]
 ENDED = 0
@@ -56,7 +56,7 @@ class Rules:
     grace: int = 1
     reduction: int = 3
     min_compared: int = 1
-    caution: float = 2.0
+    caution: float = 1.0
     forgiving_from: int = 2
 
     def is_rung(self, epoch: int) -> bool:
@@ -130,6 +130,8 @@ class Judge:
     _tables: dict[tuple[str, int], RungTable[Member]] = field(default_factory=dict)
     _epochs: dict[Member, dict[int, int]] = field(default_factory=dict)
     """Member -> fold -> the latest rung at which it has a score."""
+    _rungs: dict[str, set[int]] = field(default_factory=dict)
+    """Bracket -> epochs at which it was compared."""
     _incumbents: dict[str, Member] = field(default_factory=dict)
 
     def add(self, member: Member, *, fold: int, epoch: int, score: float) -> bool:
@@ -149,6 +151,10 @@ class Judge:
         best = self._incumbents.get(member.bracket)
         if best is None or self._mean(member) > self._mean(best):
             self._incumbents[member.bracket] = member
+
+    def score_at(self, member: Member, *, fold: int, epoch: int) -> float | None:
+        """Return a score that was heard at a rung; None where there is none."""
+        return self._table(member, epoch).scores_of(member).get(fold)
 
     def verdict(self, member: Member) -> Verdict | None:
         """Return why a configuration that has not ended whole is given up, or None."""
@@ -201,7 +207,10 @@ class Judge:
             standing = self._standing(member, epoch)
             if standing is None or standing.compared < self.rules.min_compared:
                 continue
-            if standing.better >= self.rules.num_kept(standing.compared):
+            kept = self.rules.num_kept(standing.compared)
+            if epoch == ENDED and self.rules.kind == "asha" and member.bracket in self._incumbents:
+                kept = 1  # only who can still be the best
+            if standing.better >= kept:
                 return Verdict(
                     rule="median" if self.rules.kind == "median" else "asha",
                     epoch=epoch,
@@ -213,18 +222,13 @@ class Judge:
         return None
 
     def _standing(self, member: Member, epoch: int) -> Standing | None:
-        table = self._table(member, epoch)
-        spread = table.spread
-        if spread is None:
-            # Few come to the later rungs: the nearest one before says how much folds differ.
-            known = {
-                other: one.spread
-                for (bracket, other), one in self._tables.items()
-                if bracket == member.bracket and other != ENDED and one.spread is not None
-            }
-            before = [other for other in known if epoch == ENDED or other < epoch]
-            spread = known[max(before)] if before else None
-        return table.standing(member, spread=spread)
+        # Few come to the later rungs: the earlier ones help to say how much folds differ.
+        spread = Spread()
+        for other in (*sorted(self._rungs.get(member.bracket, ())), ENDED):
+            spread = self._table(member, other).spread.after(spread)
+            if other == epoch:
+                break
+        return self._table(member, epoch).standing(member, spread=spread.size)
 
     def _mean(self, member: Member) -> float:
         scores = self._table(member, ENDED).scores_of(member)
@@ -233,6 +237,8 @@ class Judge:
     def _table(self, member: Member, epoch: int) -> RungTable[Member]:
         key = (member.bracket, epoch)
         if key not in self._tables:
+            if epoch != ENDED:
+                self._rungs.setdefault(member.bracket, set()).add(epoch)
             self._tables[key] = RungTable(
                 num_folds=self.rules.num_folds, caution=self.rules.caution
             )

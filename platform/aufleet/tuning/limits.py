@@ -34,7 +34,7 @@ class EarlyStoppingSettings(_Strict):
     reduction: Annotated[int, Field(ge=2)] | None = None
     """asha: one of so many goes on at a rung; the next rung is so many times later. Default 3."""
     caution: Annotated[float, Field(ge=0)] | None = None
-    """asha, median: standard errors that a lead on some of the folds must exceed. Default 2."""
+    """asha, median: standard errors that a lead on some of the folds must exceed. Default 1."""
     across_models: bool | None = None
     """asha, median: compare all models with each other, not each within its family."""
     population: Annotated[int, Field(ge=2)] | None = None

@@ -132,6 +132,11 @@ class Population:
             for one in self._families
         )
 
+    @property
+    def learns(self) -> bool:
+        """Whether what it hears decides what comes next."""
+        return True
+
     def _first(self, model: str) -> _Family:
         rules, search = self._rules, self._experiment.search
         return _Family(

@@ -21,6 +21,37 @@ ConfigurationT = TypeVar("ConfigurationT", bound=Hashable)
 
 _IQR_OF_NORMAL = 1.349
 """Interquartile range of a normal distribution, in standard deviations."""
+_MOST_EARLIER = 9
+"""Differences of an earlier rung that count at a later one: those of three configurations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """How much a score differs by what neither its configuration nor its fold explains.
+
+    Attributes:
+        num_differences: Differences between two folds of a configuration that tell of it.
+        per_score: Its estimate in F1.
+    """
+
+    num_differences: int = 0
+    per_score: float = 0.0
+
+    @property
+    def size(self) -> float | None:
+        """The spread, larger where few tell of it; None before two configurations do."""
+        if not self.num_differences:
+            return None
+        return self.per_score * (1 + 2 / self.num_differences)
+
+    def after(self, earlier: "Spread") -> "Spread":
+        """Return this spread together with that of an earlier rung, which counts for less."""
+        weight = min(earlier.num_differences, _MOST_EARLIER)
+        total = self.num_differences + weight
+        if not total:
+            return self
+        squares = (self.num_differences * self.per_score**2 + weight * earlier.per_score**2) / total
+        return Spread(num_differences=total, per_score=sqrt(squares))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +89,7 @@ class RungTable(Generic[ConfigurationT]):
     """(Exact folds of a configuration, some of them) -> sorted means over the latter."""
     _differences: dict[tuple[int, int], list[float]] = field(default_factory=dict)
     """Two folds -> sorted differences of the configurations that have both."""
-    _known_spread: float | None = None
+    _known_spread: Spread = field(default_factory=Spread)
     _is_stale: bool = True
 
     def add(self, configuration: ConfigurationT, *, fold: int, score: float) -> bool:
@@ -94,7 +125,7 @@ class RungTable(Generic[ConfigurationT]):
 
         Args:
             configuration: Which one.
-            spread: That of another rung, for as long as this one has none of its own.
+            spread: How much folds differ, where other rungs know it better than this one.
         """
         scores = self._scores.get(configuration)
         if not scores:
@@ -124,30 +155,35 @@ class RungTable(Generic[ConfigurationT]):
         The difference of two means over m of K folds has, as an estimate of the difference over
         all K, the standard error s * sqrt(2 * (1/m - 1/K)), where s is the spread of a score that
         neither its configuration nor its fold explains.
+
+        Args:
+            num_shared: m.
+            spread: s, where other rungs know it better than this one.
         """
         if num_shared >= self.num_folds:
             return 0.0
-        own = self.spread
-        known = spread if own is None else own
+        known = self.spread.size if spread is None else spread
         if known is None:
             return None
         return self.caution * known * sqrt(2 * (1 / num_shared - 1 / self.num_folds))
 
     @property
-    def spread(self) -> float | None:
-        """The spread between folds; None before two configurations have the same two folds."""
+    def spread(self) -> Spread:
+        """How much folds differ here."""
         if self._is_stale:
             self._known_spread, self._is_stale = self._spread(), False
         return self._known_spread
 
-    def _spread(self) -> float | None:
+    def _spread(self) -> Spread:
         """Return s from the differences between folds; quartiles, for some networks diverge."""
-        known = [rows for rows in self._differences.values() if len(rows) > 1]
-        if not known:
-            return None
+        # In the order of the folds: the same sum to the last bit, whichever came first.
+        pairs = sorted(self._differences)
+        known = [rows for pair in pairs if len(rows := self._differences[pair]) > 1]
         total = sum(len(rows) for rows in known)
-        spreads = (len(rows) * _quartile_range(rows) for rows in known)
-        return sum(spreads) / total / _IQR_OF_NORMAL / sqrt(2)
+        if not total:
+            return Spread()
+        spreads = (len(rows) * _standard_deviation(rows) for rows in known)
+        return Spread(num_differences=total, per_score=sum(spreads) / total / sqrt(2))
 
 
 def _subset_means(scores: Mapping[int, float]) -> list[tuple[tuple[Folds, Folds], float]]:
@@ -166,8 +202,10 @@ def _mean(scores: Mapping[int, float], folds: Folds) -> float:
     return sum(scores[fold] for fold in sorted(folds)) / len(folds)
 
 
-def _quartile_range(rows: Sequence[float]) -> float:
-    return _quantile(rows, 0.75) - _quantile(rows, 0.25)
+def _standard_deviation(rows: Sequence[float]) -> float:
+    """Return it from the quartiles, which lie closer together the fewer numbers there are."""
+    expected = _IQR_OF_NORMAL * (1 - 1.16 / len(rows))
+    return (_quantile(rows, 0.75) - _quantile(rows, 0.25)) / expected
 
 
 def _quantile(rows: Sequence[float], share: float) -> float:

@@ -18,9 +18,25 @@ class Progress:
     configuration: Configuration
     member: Member
     waiting: list[TrialConfig]
+    number: int = 0
+    """Configurations of its bracket that were opened before it."""
     scores: dict[int, float] = field(default_factory=dict)
+    """Of the folds that have ended."""
+    reached: dict[int, int] = field(default_factory=dict)
+    """Fold -> the last epoch that is known."""
     failed: bool = False
     stopped: Verdict | None = None
+    reviewed_at: int = -1
+    """How many scores were known when it was last judged."""
+
+    @property
+    def first(self) -> TrialConfig:
+        """The trial of its first fold."""
+        return self.configuration.trials[0]
+
+    def put_back(self, trial: TrialConfig) -> None:
+        """Let a trial wait again, in the order of the folds."""
+        self.waiting = [one for one in self.configuration.trials if one in [*self.waiting, trial]]
 
     @property
     def is_over(self) -> bool:
@@ -35,7 +51,14 @@ class Run:
     trial: TrialConfig
     attempt: int
     progress: Progress
+    until: int
+    """The epoch at which it pauses; its last where it is trained whole."""
     curve: list[CurvePoint] = field(default_factory=list)
+    """Every epoch that is known, of earlier attempts too."""
+    has_trained: bool = False
+    """Whether this attempt has told of an epoch."""
+    pauses: bool = False
+    """Whether it shall stop for the time being."""
     cpus: float = 0.0
     gpus: float = 0.0
 

@@ -5,8 +5,10 @@ epoch of any trial takes one tick; so many trials run at once as there are slots
 """
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -84,6 +86,7 @@ class _CurveSource:
     curves: Curves
     seed: int
     waits: bool = False
+    learns: bool = False
     by_id: dict[str, RecordedConfiguration] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -96,17 +99,7 @@ class _CurveSource:
         if number is None:
             return None
         recorded = self.curves.configurations[number]
-        trials = tuple(
-            # Any network will do: the seed tells the configurations apart.
-            TrialConfig(
-                model="resnet18",
-                dataset="simulated",
-                fold=fold,
-                epochs=self.curves.epochs,
-                seed=number,
-            )
-            for fold in self.curves.folds
-        )
+        trials = tuple(_trial_of(number, fold, self.curves.epochs) for fold in self.curves.folds)
         made = Configuration(
             index=number, model=recorded.model, point=recorded.point, trials=trials
         )
@@ -118,6 +111,12 @@ class _CurveSource:
 
     def observe_stop(self, configuration: Configuration, score: float, *, epoch: int) -> None:
         pass
+
+
+@cache
+def _trial_of(number: int, fold: int, epochs: int) -> TrialConfig:
+    """Return a trial; any network will do, and the seed tells the configurations apart."""
+    return TrialConfig(model="resnet18", dataset="simulated", fold=fold, epochs=epochs, seed=number)
 
 
 def simulate(curves: Curves, *, limits: Limits, slots: int = 1, seed: int = 0) -> Outcome:
@@ -137,6 +136,7 @@ def simulate(curves: Curves, *, limits: Limits, slots: int = 1, seed: int = 0) -
     scheduler = FoldScheduler(searcher)
     running: list[_Running] = []
     whole: dict[str, dict[int, float]] = {}
+    trained: Counter[tuple[str, int]] = Counter()
     epochs, number, trace, ended = 0, 0, [], []
     best: tuple[float, str] | None = None
     while True:
@@ -144,9 +144,11 @@ def simulate(curves: Curves, *, limits: Limits, slots: int = 1, seed: int = 0) -
             answer = searcher.suggest(f"trial-{number}")
             if not isinstance(answer, dict):
                 break
-            trial = TrialConfig(**answer[TRIAL])
+            settings = answer[TRIAL]
+            trial = _trial_of(settings["seed"], settings["fold"], settings["epochs"])
             curve = source.by_id[trial.config_id].curves[trial.fold]
-            running.append(_Running(name=f"trial-{number}", trial=trial, curve=curve))
+            done = trained[trial.config_id, trial.fold]
+            running.append(_Running(name=f"trial-{number}", trial=trial, curve=curve, done=done))
             number += 1
         searcher.check()
         if not running:
@@ -155,6 +157,7 @@ def simulate(curves: Curves, *, limits: Limits, slots: int = 1, seed: int = 0) -
             if not one.step(searcher, scheduler):
                 running.remove(one)
             epochs += one.trained
+            trained[one.trial.config_id, one.trial.fold] = one.done
             if not one.is_whole:
                 continue
             folds = whole.setdefault(one.trial.config_id, {})
@@ -183,8 +186,10 @@ class _Running:
     trial: TrialConfig
     curve: Sequence[float]
     done: int = 0
+    """Epochs of this attempt and those before."""
     trained: int = 0
     """Epochs of the last step: 0 or 1."""
+    has_begun: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -193,9 +198,10 @@ class _Running:
     def step(self, searcher: FoldSearcher, scheduler: FoldScheduler) -> bool:
         """Train an epoch; returns whether the trial goes on."""
         self.trained = 0
-        if self.done == 0 and searcher.begin(self.name):
+        if not self.has_begun and searcher.begin(self.name):
             searcher.on_trial_complete(self.name, result={})
             return False
+        self.has_begun = True
         self.done, self.trained = self.done + 1, 1
         report = self._report()
         told = {REPORT: REPORTS.dump_json(report).decode()}

@@ -79,20 +79,85 @@ def play_all(campaign):
 
 
 def test_a_configuration_that_is_given_up_gets_no_further_folds(root, heard):
-    played = play_all(campaign_of(root, heard))
-    assert played[:3] == [(0.9, 1, 9), (0.9, 2, 9), (0.9, 3, 9)]
-    # Before two configurations have two folds nobody knows what a fold's lead is worth.
-    assert [rate for rate, _, epochs in played if epochs == 9].count(0.9) == 3
+    assert play_all(campaign_of(root, heard)) == [
+        # Three run all folds to the first rung: what is a lead on one of them worth?
+        *[(rate, fold, 1) for rate in (0.9, 0.1, 0.8) for fold in (1, 2, 3)],
+        (0.2, 1, 1),
+        # The better half of four climbs, then the leader is trained whole.
+        (0.9, 1, 3), (0.8, 1, 3),
+        (0.9, 1, 9), (0.9, 2, 9), (0.9, 3, 9),
+    ]  # fmt: skip
     ledger = Ledger(root.child("experiments/small"))
     stopped = {one.config_id for one in ledger.stops()}
     assert len(stopped) >= 2
     assert [one.config_id for one in heard.of("configuration_stopped")] == [
         one.config_id for one in sorted(ledger.stops(), key=lambda one: one.at)
     ]
-    assert {one.status for one in ledger.trials() if one.config_id in stopped} <= {
-        "stopped",
-        "finished",
-    }
+    assert {one.status for one in ledger.trials() if one.config_id in stopped} == {"paused"}
+    whole = [one for one in ledger.trials() if one.status == "finished"]
+    assert [[point.epoch for point in one.curve] for one in whole] == [list(range(1, 10))] * 3
+
+
+def come_to_the_first_rung(campaign, runs, *, scores):
+    """Train trials at the same time for an epoch; one that may go on at once does so."""
+    for run in runs:
+        campaign.begin(run)
+    for run in runs:
+        if campaign.report(run, report(1, scores[run.trial.learning_rate])):
+            campaign.stop(run)
+
+
+def test_nobody_is_given_up_before_all_have_come_as_far(root, heard):
+    scores = {rate: rate for rate in (0.9, 0.1, 0.8, 0.2)}
+    campaign = campaign_of(root, heard)
+    runs = [campaign.next_run() for _ in range(10)]
+    assert {run.until for run in runs} == {1}
+    come_to_the_first_rung(campaign, runs[1:], scores=scores)
+    assert not heard.of("configuration_stopped")
+    early = campaign.next_run()
+    assert (early.trial.learning_rate, early.until) == (0.8, 3), "no slot need be idle"
+    late = runs[0]
+    come_to_the_first_rung(campaign, [late], scores=scores)
+    assert (late.trial.learning_rate, late.until) == (0.9, 3)
+    assert campaign.next_run() is None
+    assert len(heard.of("configuration_stopped")) == 2
+
+
+def test_a_trial_that_was_overtaken_while_it_waited_for_resources_does_not_begin(root, heard):
+    campaign = campaign_of(root, heard)
+    runs = [campaign.next_run() for _ in range(10)]
+    scores = {0.9: 0.9, 0.1: 0.85, 0.8: 0.86, 0.2: 0.2}
+    worse = [run for run in runs if run.trial.learning_rate in (0.2, 0.1)]
+    come_to_the_first_rung(campaign, worse, scores=scores)
+    early = campaign.next_run()
+    assert early.trial.learning_rate == 0.1
+    better = [run for run in runs if run not in worse]
+    come_to_the_first_rung(campaign, better, scores=scores)
+    begun = len(heard.of("trial_started"))
+    campaign.begin(early)
+    assert campaign.is_condemned(early)
+    campaign.stop(early)
+    assert len(heard.of("trial_started")) == begun
+    assert early.progress.stopped
+
+
+def test_configurations_climb_in_cohorts(root, heard, monkeypatch):
+    monkeypatch.setattr("aufleet.tuning.campaign.COHORT", 2)
+    played = play_all(campaign_of(root, heard))
+    opened = list(dict.fromkeys(rate for rate, _, _ in played))
+    assert opened == [0.9, 0.1, 0.8, 0.2]
+    first_whole = played.index((0.9, 3, 9))
+    assert first_whole < played.index((0.8, 1, 1)), "the second pair begins when the first is done"
+
+
+def test_a_budget_of_trials_is_enough_for_one_whole_configuration(root, heard):
+    for trials in range(1, 12):
+        name = root.child(f"budget-{trials}")
+        campaign = campaign_of(name, heard, budget=Budget(trials=trials))
+        played = play_all(campaign)
+        assert len({(rate, fold) for rate, fold, _ in played}) <= trials
+        board = read_leaderboard(name.child("experiments/small"))
+        assert (board.winner is not None) == (trials >= 3)
 
 
 def test_what_was_given_up_stays_so_after_a_restart(root, heard):
@@ -107,20 +172,24 @@ def test_what_was_given_up_stays_so_after_a_restart(root, heard):
 
 def test_a_restart_in_the_middle_knows_the_rungs(root, heard):
     first = campaign_of(root, heard)
-    runs = [first.next_run() for _ in range(4)]
-    for run in runs[:3]:
+    runs = [first.next_run() for _ in range(10)]
+    for run in runs:
         play(first, run)
-    first.begin(runs[3])
-    first.report(runs[3], report(1, 0.1))
-    # Killed here. The rung of the fourth run is known, and the run is handed out again.
+    run = first.next_run()
+    first.begin(run)
+    for epoch in (2, 3):
+        first.report(run, report(epoch, 0.9))
+    # Killed here. The rung is known, so the other one climbs before this one goes on.
     again = campaign_of(root, heard)
-    run = again.next_run()
-    assert run.name == runs[3].name
+    other = again.next_run()
+    assert (run.trial.learning_rate, other.trial.learning_rate) == (0.9, 0.8)
     rungs = Ledger(root.child("experiments/small")).rungs()
-    assert (0.1, 1) in {(one.score, one.epoch) for one in rungs}
-    again.begin(run)
-    again.report(run, report(1, 0.1))
-    assert len(Ledger(root.child("experiments/small")).rungs()) == len(rungs), "told again"
+    assert (0.9, 3) in {(one.score, one.epoch) for one in rungs}
+    again.begin(other)
+    assert not again.report(other, report(2, 0.95))
+    assert again.report(other, report(3, 0.95)), "it pauses"
+    again.report(other, report(3, 0.95))
+    assert len(Ledger(root.child("experiments/small")).rungs()) == len(rungs) + 1, "told again"
 
 
 def test_a_budget_of_trials_lets_what_has_begun_end(root, heard):
@@ -138,7 +207,8 @@ def test_a_budget_of_trials_lets_what_has_begun_end(root, heard):
 
 def test_hours_pause_what_runs_and_more_of_them_continue_it(root, heard):
     clock, usage = Clock(), {}
-    campaign = campaign_of(root, heard, budget=Budget(hours=1), clock=clock, usage=usage)
+    text = FILE.replace("grace_epochs: 1", "grace_epochs: 3")
+    campaign = campaign_of(root, heard, text=text, budget=Budget(hours=1), clock=clock, usage=usage)
     run = campaign.next_run()
     campaign.begin(run)
     assert not campaign.report(run, report(1, 0.5))
@@ -151,7 +221,7 @@ def test_hours_pause_what_runs_and_more_of_them_continue_it(root, heard):
     assert (record.status, record.held_s, len(record.curve)) == ("paused", 3600.0, 2)
     assert record.reason == "the budget of 1 hours ended; it can go on"
 
-    again = campaign_of(root, heard, budget=Budget(hours=2), clock=clock, usage=usage)
+    again = campaign_of(root, heard, text=text, budget=Budget(hours=2), clock=clock, usage=usage)
     run = again.next_run()
     assert (run.name, run.attempt) == (record.trial_id, 2)
 
