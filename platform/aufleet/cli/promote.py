@@ -67,6 +67,7 @@ def command(
         "digest": version.digest,
         "members": list(card.members),
         "temperature": card.temperature,
+        "calibration_error": card.reliability.error if card.reliability else None,
         "thresholds": card.thresholds,
         "intended_use": card.intended_use,
     }
@@ -81,7 +82,9 @@ def _show(plain: dict[str, Any]) -> None:
     console.print(f"[bold]{plain['name']}:{plain['version']}[/] {marks}")
     console.print(f"  {plain['architecture']} ({plain['task']}), {', '.join(plain['members'])}")
     console.print(f"  {plain['package']}", soft_wrap=True)
-    console.print(f"  temperature {plain['temperature']:.3f}")
+    error = plain["calibration_error"]
+    reliable = "" if error is None else f", calibration error {error:.3f}"
+    console.print(f"  temperature {plain['temperature']:.3f}{reliable}")
     if plain["thresholds"]:
         pairs = (f"{unit} {threshold:.2f}" for unit, threshold in plain["thresholds"].items())
         console.print(f"  thresholds {', '.join(pairs)}")

@@ -3,9 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from aufleet.registry.card import Reliability, ReliabilityBin
+
 NOT_CODED = 9
 LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.2, 0.8
 _TEMPERATURES = (0.1, 10.0)
+_NUM_BINS = 10
 
 
 def fit_unit_temperature(logits: NDArray, labels: NDArray) -> float:
@@ -55,6 +58,44 @@ def choose_thresholds(probabilities: NDArray, labels: NDArray) -> list[float]:
         for unit in range(labels.shape[1])
         for coded in [labels[:, unit] != NOT_CODED]
     ]
+
+
+def reliability_of(probabilities: NDArray, came_true: NDArray) -> Reliability:
+    """Return how often answers come true, in ten bins of their probability.
+
+    Source: Guo et al. (2017), section 2: reliability diagrams, expected calibration error.
+
+    Args:
+        probabilities: (N,) in 0 to 1.
+        came_true: (N,) whether each answer was right.
+    """
+    bin_of = np.minimum((probabilities * _NUM_BINS).astype(np.intp), _NUM_BINS - 1)
+    bins = [
+        ReliabilityBin(
+            probability=round(float(probabilities[mine].mean()), 4),
+            share=round(float(came_true[mine].mean()), 4),
+            count=int(mine.sum()),
+        )
+        for mine in (bin_of == number for number in range(_NUM_BINS))
+        if mine.any()
+    ]
+    distances = [abs(one.share - one.probability) * one.count for one in bins]
+    return Reliability(
+        error=round(sum(distances) / max(len(probabilities), 1), 4), bins=tuple(bins)
+    )
+
+
+def unit_reliability(probabilities: NDArray, labels: NDArray) -> Reliability:
+    """Return the reliability of units' probabilities (N, U) against labels (N, U) of 0, 1 or 9."""
+    coded = labels != NOT_CODED
+    return reliability_of(probabilities[coded], labels[coded] == 1)
+
+
+def grade_reliability(probabilities: NDArray, labels: NDArray) -> Reliability:
+    """Return the reliability of answered grades: probabilities (N, G), labels (N,) grade or 9."""
+    graded = labels != NOT_CODED
+    answered = probabilities[graded].argmax(axis=1)
+    return reliability_of(probabilities[graded].max(axis=1), answered == labels[graded])
 
 
 def _choose(probabilities: NDArray, active: NDArray) -> float:

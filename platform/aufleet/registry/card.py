@@ -56,6 +56,28 @@ class FoldScore(_Strict):
     """Quadratic-weighted kappa of the grades; None for units, and where it was not kept."""
 
 
+class ReliabilityBin(_Strict):
+    """The answers whose probability falls into one tenth of 0 to 1."""
+
+    probability: float
+    """Their mean probability."""
+    share: float
+    """Which share of them came true: they match where the model is calibrated."""
+    count: int
+
+
+class Reliability(_Strict):
+    """How far calibrated probabilities can be taken at their word, on validation frames.
+
+    Of units every probability counts, of grades that of the answered grade.
+    """
+
+    error: float
+    """Expected calibration error: mean distance of `share` and `probability`, weighted by count."""
+    bins: tuple[ReliabilityBin, ...]
+    """Those that are not empty, from low to high."""
+
+
 class DatasetReference(_Strict):
     """The data that the weights were made from."""
 
@@ -90,6 +112,8 @@ class Card(_Strict):
     """Unit -> the calibrated probability from which it counts as active; empty for palsy."""
     temperature: float = Field(gt=0)
     """The members' mean logits are divided by it."""
+    reliability: Reliability | None = None
+    """Of the calibrated probabilities; None where they were not kept."""
     scores: tuple[FoldScore, ...]
     dataset: DatasetReference
     code_version: str

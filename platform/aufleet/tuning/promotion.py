@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
 from torch import Tensor
 
 from aufleet import __version__
@@ -18,8 +19,10 @@ from aufleet.registry.calibration import (
     choose_thresholds,
     fit_grade_temperature,
     fit_unit_temperature,
+    grade_reliability,
+    unit_reliability,
 )
-from aufleet.registry.card import Architecture, Card, DatasetReference, FoldScore
+from aufleet.registry.card import Architecture, Card, DatasetReference, FoldScore, Reliability
 from aufleet.registry.gates import Gates
 from aufleet.registry.package import pack_members, write_package
 from aufleet.registry.versions import CHAMPION, ModelVersion, Versions
@@ -74,6 +77,7 @@ class AliasRequest:
 class _Calibration:
     temperature: float
     thresholds: dict[str, float]
+    reliability: Reliability
 
 
 def promote(
@@ -181,6 +185,7 @@ def _card(
         frame_size=network.frame_size,
         thresholds=calibration.thresholds,
         temperature=calibration.temperature,
+        reliability=calibration.reliability,
         scores=tuple(_fold_scores(records, tests=tests)),
         dataset=DatasetReference(
             uri=dataset.uri, manifest_sha256=sha256_of(dataset.store.read(MANIFEST_KEY))
@@ -201,14 +206,20 @@ def _calibrate(
     logits = _pool(parts, "logits")
     if not units:
         labels = _pool(parts, "grade")
-        return _Calibration(temperature=fit_grade_temperature(logits, labels), thresholds={})
+        temperature = fit_grade_temperature(logits, labels)
+        return _Calibration(
+            temperature=temperature,
+            thresholds={},
+            reliability=grade_reliability(softmax(logits / temperature, axis=1), labels),
+        )
     labels = _pool(parts, "units")
     temperature = fit_unit_temperature(logits, labels)
-    probabilities = 1 / (1 + np.exp(-logits / temperature))
+    probabilities = expit(logits / temperature)
     thresholds = choose_thresholds(probabilities, labels)
     return _Calibration(
         temperature=temperature,
         thresholds=dict(zip(map(label_of, units), thresholds, strict=True)),
+        reliability=unit_reliability(probabilities, labels),
     )
 
 

@@ -9,6 +9,9 @@ from aufleet.registry.calibration import (
     choose_thresholds,
     fit_grade_temperature,
     fit_unit_temperature,
+    grade_reliability,
+    reliability_of,
+    unit_reliability,
 )
 
 
@@ -62,3 +65,26 @@ def test_thresholds_stay_in_their_bounds():
 
 def test_a_unit_that_is_never_active_keeps_a_half():
     assert choose_thresholds(np.full((4, 1), 0.7), np.array([[0], [0], [9], [0]])) == [0.5]
+
+
+def test_answers_that_come_true_as_often_as_they_say_are_reliable(rng):
+    probabilities = rng.uniform(size=20_000)
+    honest = reliability_of(probabilities, rng.uniform(size=20_000) < probabilities)
+    assert honest.error < 0.02
+    assert len(honest.bins) == 10
+    assert sum(one.count for one in honest.bins) == 20_000
+    boastful = reliability_of(np.full(100, 0.9), np.arange(100) < 60)
+    assert boastful.error == pytest.approx(0.3)
+    assert [(one.probability, one.share, one.count) for one in boastful.bins] == [(0.9, 0.6, 100)]
+
+
+def test_what_nobody_coded_does_not_count_for_reliability():
+    units = unit_reliability(np.array([[0.8, 0.8], [1.0, 0.3]]), np.array([[1, 9], [9, 0]]))
+    assert [(one.probability, one.share) for one in units.bins] == [(0.3, 0.0), (0.8, 1.0)]
+    grades = np.array([[0.7, 0.2, 0.1, 0.0], [0.1, 0.6, 0.2, 0.1], [0.9, 0.1, 0.0, 0.0]])
+    found = grade_reliability(grades, np.array([0, 2, 9]))
+    assert [(one.probability, one.share) for one in found.bins] == [(0.6, 0.0), (0.7, 1.0)]
+
+
+def test_no_answers_are_neither_reliable_nor_an_error():
+    assert reliability_of(np.zeros(0), np.zeros(0, dtype=bool)).bins == ()
