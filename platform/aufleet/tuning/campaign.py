@@ -19,10 +19,10 @@ from aufleet.tuning.ladder import COHORT, LEARNING_COHORT, Ladder
 from aufleet.tuning.leaderboard import rank
 from aufleet.tuning.ledger import Ledger
 from aufleet.tuning.records import CONTROL, CurvePoint, TrialRecord, trial_id
-from aufleet.tuning.runs import Limits, Progress, Run, verdict_of
+from aufleet.tuning.runs import Failure, Limits, Progress, Run, verdict_of
 
-MAX_CRASHES = 2
-"""A trial that crashed so often has failed for good."""
+MAX_CRASHES, MAX_LOST = 2, 10
+"""A trial that crashed so often, or lost its node so often, has failed for good."""
 
 
 class Campaign:
@@ -53,10 +53,10 @@ class Campaign:
             judge=self._limits.judge, cohort=LEARNING_COHORT if source.learns else COHORT
         )
         self._ended: dict[str, TrialRecord] = {}
-        self._crashes: Counter[str] = Counter()
+        self._crashes: Counter[tuple[str, str]] = Counter()
         for record in ledger.trials():
             self._ended[record.trial_id] = record
-            self._crashes[record.trial_id] += record.status == "crashed"
+            self._crashes[record.trial_id, record.status] += 1
         self._stops = {one.config_id: one for one in ledger.stops()}
         self._open: dict[str, Progress] = {}
         self._failed: set[str] = set()
@@ -152,14 +152,15 @@ class Campaign:
             self._end(run, status="paused", reason=reason)
             run.progress.put_back(run.trial)
 
-    def fail(self, run: Run, *, reason: str, final: bool) -> None:
+    def fail(self, run: Run, failure: Failure) -> None:
         """Write down an error: the trial is tried again, or its configuration has failed."""
-        self._crashes[run.name] += 1
-        if final or self._crashes[run.name] >= MAX_CRASHES:
-            self._fail(run, reason)
+        status, most = ("lost", MAX_LOST) if failure.is_lost else ("crashed", MAX_CRASHES)
+        self._crashes[run.name, status] += 1
+        if failure.is_final or self._crashes[run.name, status] >= most:
+            self._fail(run, failure.reason)
         else:
             run.progress.put_back(run.trial)
-            self._end(run, status="crashed", reason=reason)
+            self._end(run, status=status, reason=failure.reason)
         self._settle(run.progress)
 
     def _recall_scores(self) -> None:

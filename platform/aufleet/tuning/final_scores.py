@@ -7,6 +7,7 @@ from aufleet.training.results import TestScore
 from aufleet.tuning.events import SearchListener
 from aufleet.tuning.leaderboard import rank
 from aufleet.tuning.ledger import Ledger, TestRecord, TrialRecord
+from aufleet.tuning.runs import Failure
 
 MAX_ATTEMPTS = 2
 
@@ -62,10 +63,10 @@ class FinalScores:
         self._ledger.add_test(test)
         self._listener.test_ended(test)
 
-    def add_error(self, record: TrialRecord, *, attempt: int, reason: str, final: bool) -> None:
+    def add_error(self, record: TrialRecord, failure: Failure, *, attempt: int) -> None:
         """Let a checkpoint be scored again, or remember why it cannot be."""
-        if final or attempt >= MAX_ATTEMPTS:
-            self.errors.append(f"{record.trial_id}: {reason}")
+        if failure.is_final or attempt >= MAX_ATTEMPTS:
+            self.errors.append(f"{record.trial_id}: {failure.reason}")
         elif self._waiting is not None:
             self._waiting.append((record, attempt + 1))
 

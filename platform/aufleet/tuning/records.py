@@ -59,9 +59,10 @@ class TrialRecord(_Record):
     config_id: str
     fold: int
     attempt: int
-    status: Literal["finished", "crashed", "failed", "stopped", "paused"]
-    """Done; to be tried again; never to be tried again; its configuration was given up; to be
-    continued with a larger budget."""
+    status: Literal["finished", "crashed", "lost", "failed", "stopped", "paused"]
+    """Done; to be tried again; the same, for its node was lost; never to be tried again; its
+    configuration was given up; to be continued when others have come as far, or with a larger
+    budget."""
     reason: str = ""
     """Why it did not finish, in one sentence."""
     point: dict[str, Any]

@@ -69,6 +69,21 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why an attempt ended in an error.
+
+    Attributes:
+        reason: One sentence.
+        is_final: Another attempt would end the same way.
+        is_lost: Its node is gone, which is no fault of the trial.
+    """
+
+    reason: str
+    is_final: bool = False
+    is_lost: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """What ends configurations and the search."""
 

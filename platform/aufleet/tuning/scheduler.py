@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import cloudpickle
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from aufleet.errors import AufleetError, StoreUnavailableError
+from aufleet.tuning.runs import Failure
 from aufleet.tuning.searcher import FoldSearcher
 from aufleet.tuning.trainable import BEGUN, REPORT, REPORTS
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
 
 FOLLOW_EVERY_S = 10.0
+_LOST = re.compile("node has died|node (was )?(dead|terminated|preempted|removed)", re.IGNORECASE)
+"""How Ray says that a whole node is gone, not only a process on it."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -58,8 +61,7 @@ class FoldScheduler(FIFOScheduler):
 
     def on_trial_error(self, tune_controller: "TuneController", trial: Trial) -> None:
         """Tell the searcher the reason, which Tune keeps to itself; called just before it."""
-        reason, final = explain(_error_of(trial))
-        self._searcher.note_error(trial.trial_id, reason=reason, final=final)
+        self._searcher.note_error(trial.trial_id, explain(_error_of(trial)))
 
     def _follow_cluster(self, tune_controller: "TuneController") -> None:
         """Let as many trials wait as the cluster can hold: it may have grown."""
@@ -76,18 +78,21 @@ def _error_of(trial: Trial) -> Exception | None:
     return cloudpickle.loads(Path(path).read_bytes())
 
 
-def explain(error: Exception | None) -> tuple[str, bool]:
-    """Return one sentence, and whether another attempt would end the same way.
+def explain(error: Exception | None) -> Failure:
+    """Return why a trial ended in an error.
 
     Errors of our own tree are decided by settings and data; a dead process, a store that was away
     or anything else may go well the next time.
     """
     cause = error.cause if isinstance(error, RayTaskError) else error
     if cause is None:
-        return "the process ended without a word", False
+        return Failure(reason="the process ended without a word")
     if isinstance(cause, AufleetError):
-        return str(cause), not isinstance(cause, StoreUnavailableError)
+        is_final = not isinstance(cause, StoreUnavailableError)
+        return Failure(reason=str(cause), is_final=is_final)
     lines = [line for line in _COLOURS.sub("", str(cause)).splitlines() if line.strip()]
+    is_lost = isinstance(cause, RayError) and any(_LOST.search(line) for line in lines)
     # What an actor raised while it was made is told by the last line, a death by the first.
     told = lines[-1 if isinstance(cause, ActorDiedError) and "creation" in lines[0] else 0 :]
-    return f"{type(cause).__name__}: {told[0].strip() if told else 'no reason given'}", False
+    reason = f"{type(cause).__name__}: {told[0].strip() if told else 'no reason given'}"
+    return Failure(reason=f"{reason} Its node was lost." if is_lost else reason, is_lost=is_lost)

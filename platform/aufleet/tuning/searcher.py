@@ -13,9 +13,10 @@ from pydantic import TypeAdapter
 from ray.tune.search import Searcher
 
 from aufleet.training.results import EpochReport, TestScore, TrialResult
-from aufleet.tuning.campaign import Campaign, Run
+from aufleet.tuning.campaign import Campaign
 from aufleet.tuning.final_scores import FinalScores
 from aufleet.tuning.records import TrialRecord
+from aufleet.tuning.runs import Failure, Run
 
 OUTCOME = "outcome"
 """The key of the last report to Tune that holds a `TrialResult`, or a `TestScore`, as JSON."""
@@ -42,7 +43,7 @@ class FoldSearcher(Searcher):
         super().__init__()
         self._campaign, self._final_scores = campaign, final_scores
         self._live: dict[str, Run | _LiveTest] = {}
-        self._errors: dict[str, tuple[str, bool]] = {}
+        self._errors: dict[str, Failure] = {}
         self._broken: Exception | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -64,15 +65,14 @@ class FoldSearcher(Searcher):
         if self._broken is not None:
             raise self._broken
 
-    def note_error(self, trial_id: str, *, reason: str, final: bool) -> None:
+    def note_error(self, trial_id: str, failure: Failure) -> None:
         """Remember why a trial is about to end in an error; Tune itself does not tell a searcher.
 
         Args:
             trial_id: Tune's name of the trial.
-            reason: One sentence.
-            final: True where another attempt would end the same way.
+            failure: Why.
         """
-        self._errors[trial_id] = (reason, final)
+        self._errors[trial_id] = failure
 
     def begin(self, trial_id: str) -> bool:
         """Hear that a trial has its resources; returns whether it shall stop before it trains."""
@@ -131,17 +131,15 @@ class FoldSearcher(Searcher):
     def _end(self, trial_id: str, *, result: dict[str, Any] | None, error: bool) -> None:
         live = self._live.pop(trial_id)
         outcome = result.get(OUTCOME) if result and not error else None
-        reason, final = self._errors.pop(trial_id, ("it ended without a word", False))
+        failure = self._errors.pop(trial_id, Failure(reason="it ended without a word"))
         if isinstance(live, _LiveTest):
             if outcome is not None:
                 self._final_scores.add(live.record, TEST_SCORE.validate_json(outcome))
             else:
-                self._final_scores.add_error(
-                    live.record, attempt=live.attempt, reason=reason, final=final
-                )
+                self._final_scores.add_error(live.record, failure, attempt=live.attempt)
         elif outcome is not None:
             self._campaign.finish(live, TRIAL_RESULT.validate_json(outcome))
         elif error:
-            self._campaign.fail(live, reason=reason, final=final)
+            self._campaign.fail(live, failure)
         else:
             self._campaign.stop(live)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from aufleet.tuning.meter import HOUR_S
 from aufleet.tuning.records import StopRecord, TrialRecord
 
-_PASSING = ("crashed", "paused")
+_PASSING = ("crashed", "lost", "paused")
 """Ends of an attempt after which the trial comes again."""
 
 

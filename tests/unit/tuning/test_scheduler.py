@@ -1,6 +1,7 @@
 """Why a trial ended, in one sentence."""
 
 import pytest
+from ray.core.generated.common_pb2 import ActorDiedErrorContext
 from ray.exceptions import ActorDiedError, RayTaskError
 
 from aufleet.errors import NonFiniteLossError, StoreUnavailableError
@@ -13,7 +14,8 @@ def raised_in_a_task(cause: Exception) -> RayTaskError:
 
 def test_our_own_errors_are_final_and_keep_their_sentence():
     error = raised_in_a_task(NonFiniteLossError("the loss is NaN at epoch 2, step 7"))
-    assert explain(error) == ("the loss is NaN at epoch 2, step 7", True)
+    failure = explain(error)
+    assert (failure.reason, failure.is_final) == ("the loss is NaN at epoch 2, step 7", True)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +29,18 @@ def test_our_own_errors_are_final_and_keep_their_sentence():
     ],
 )
 def test_anything_else_is_tried_again(error, reason):
-    found, final = explain(error)
-    assert found.startswith(reason)
-    assert "\n" not in found
-    assert not final
+    failure = explain(error)
+    assert failure.reason.startswith(reason)
+    assert "\n" not in failure.reason
+    assert not failure.is_final
+    assert not failure.is_lost
+
+
+def test_a_node_that_is_gone_is_no_crash_of_the_trial():
+    context = ActorDiedErrorContext(
+        actor_id=bytes(16), error_message="The actor died because its node has died. Node Id: 17"
+    )
+    failure = explain(ActorDiedError(context))
+    assert failure.is_lost
+    assert not failure.is_final
+    assert failure.reason.endswith("Its node was lost.")

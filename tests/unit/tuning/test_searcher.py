@@ -10,6 +10,7 @@ from aufleet.tuning.experiment import parse_experiment
 from aufleet.tuning.final_scores import FinalScores
 from aufleet.tuning.grid import ConfigurationSource
 from aufleet.tuning.ledger import Ledger
+from aufleet.tuning.runs import Failure
 from aufleet.tuning.searcher import (
     CHECKPOINT,
     OUTCOME,
@@ -63,8 +64,9 @@ class Driver:
         outcome = TEST_SCORE.dump_json(test).decode()
         self.searcher.on_trial_complete(trial_id, result={OUTCOME: outcome})
 
-    def fail(self, trial_id, *, final=False):
-        self.searcher.note_error(trial_id, reason="it broke", final=final)
+    def fail(self, trial_id, *, final=False, lost=False):
+        failure = Failure(reason="it broke", is_final=final, is_lost=lost)
+        self.searcher.note_error(trial_id, failure)
         self.searcher.on_trial_complete(trial_id, error=True)
 
     def finish_all_trials(self, score=0.5):
@@ -108,6 +110,21 @@ def test_the_winner_alone_is_scored_on_the_test_parts(driver):
         trial_id = driver.ask()
         driver.finish(trial_id, score=driver.names[trial_id][0])
     assert {driver.names[driver.ask()][0] for _ in range(3)} == {0.2}
+
+
+def test_nodes_that_are_lost_use_up_no_attempts(driver):
+    for _ in range(5):
+        driver.fail(driver.ask(), lost=True)
+    driver.fail(driver.ask())
+    driver.finish(driver.ask())
+    states = [one.status for one in driver.ledger.trials()]
+    assert states == ["lost"] * 5 + ["crashed", "finished"]
+
+
+def test_a_trial_that_loses_every_node_fails_in_the_end(driver):
+    for _ in range(10):
+        driver.fail(driver.ask(), lost=True)
+    assert driver.ledger.trials()[-1].status == "failed"
 
 
 def test_a_crashed_fold_is_tried_again_as_a_new_attempt(driver):
