@@ -50,6 +50,8 @@ class InitializeFrom:
         fresh: Leave these parts as they are.
         units: Unit -> the source's unit to copy from, or None to leave it fresh; a unit that is
             not named is copied from the same unit, where the source has it.
+        optimizer: Take over the state of its optimizer too, as a training that goes on does; for
+            a trial's or a checkpoint's folder of which everything is copied.
     """
 
     uri: Annotated[str, Field(min_length=1)]
@@ -58,6 +60,7 @@ class InitializeFrom:
     parts: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
     units: Mapping[int, int | None] = field(default_factory=dict)
+    optimizer: bool = False
 
 
 def _from_uri(given: object) -> object:
@@ -192,7 +195,11 @@ class TrialConfig:
     @property
     def settings(self) -> dict[str, Any]:
         """Plain values that `from_settings` turns into an equal trial."""
-        return asdict(self)
+        plain = asdict(self)
+        start = plain["initialize_from"]
+        if start and not start["optimizer"]:
+            del start["optimizer"]  # it came later: names stay as they were
+        return plain
 
     @property
     def _canonical(self) -> str:

@@ -22,6 +22,7 @@ from aufleet.storage import Store, open_store, root_uri, sha256_of
 from aufleet.training.checkpoints import (
     INDEX,
     MODEL,
+    OPTIMIZER,
     Checkpoint,
     read_best_checkpoint,
     read_checkpoint,
@@ -98,6 +99,29 @@ def initialize(network: FaceModel, config: TrialConfig, start: InitializeFrom) -
     return {**record, "seen": [asdict(one) for one in source.seen]}
 
 
+def read_optimizer(start: InitializeFrom, *, fold: int) -> dict[str, Tensor]:
+    """Return the state of the optimizer that goes with the first weights; empty where unwanted.
+
+    Raises:
+        ConfigError: The source has none, or not all of its weights are copied.
+        ObjectCorruptError: Its bytes are not those that were written.
+    """
+    if not start.optimizer:
+        return {}
+    remedy = "leave initialize_from.optimizer out"
+    if start.into or start.parts or start.fresh or start.units:
+        raise ConfigError("an optimizer's state belongs to all weights of a model", remedy)
+    store = open_store(_uri_of(start, fold=fold))
+    if store.exists(INDEX):
+        parent, _, key = store.uri.rpartition("/")
+        store = open_store(parent)
+        return read_tensors(store, read_checkpoint(store, key), OPTIMIZER)
+    checkpoint = None if store.exists(CARD_KEY) else read_best_checkpoint(store)
+    if checkpoint is None:
+        raise ConfigError(f"there is no optimizer's state at {store.uri}", remedy)
+    return read_tensors(store, checkpoint, OPTIMIZER)
+
+
 def describe(record: Mapping[str, Any]) -> str:
     """Return one line that says where first weights came from and which were copied."""
     told = [f"copied {', '.join(record['copied'])}"] if record["copied"] else []
@@ -124,9 +148,7 @@ def read_source(start: InitializeFrom, *, fold: int) -> Source:
         ConfigError: Nothing of the kind is there.
         ObjectCorruptError: Its bytes are not those that were written.
     """
-    uri = start.uri.replace("{fold}", str(fold)).rstrip("/")
-    if uri.startswith(BELOW_ROOT):
-        uri = f"{root_uri()}/{uri}"
+    uri = _uri_of(start, fold=fold)
     if uri.lower().endswith(_PICKLES):
         raise ConfigError(f"{uri} may hold a pickle, which is never read", f"run {CONVERSION}")
     if not uri.endswith(SUFFIX):
@@ -137,6 +159,11 @@ def read_source(start: InitializeFrom, *, fold: int) -> Source:
     if name in (MODEL, WEIGHTS_KEY) and (store.exists(INDEX) or store.exists(CARD_KEY)):
         return _read_folder(store, start=start, fold=fold)
     return _read_file(store, name)
+
+
+def _uri_of(start: InitializeFrom, *, fold: int) -> str:
+    uri = start.uri.replace("{fold}", str(fold)).rstrip("/")
+    return f"{root_uri()}/{uri}" if uri.startswith(BELOW_ROOT) else uri
 
 
 def _read_file(store: Store, name: str) -> Source:

@@ -31,7 +31,7 @@ from aufleet.training.fold_data import (
     open_test,
     training_statistics,
 )
-from aufleet.training.initial import initialize
+from aufleet.training.initial import initialize, read_optimizer
 from aufleet.training.loop import Trial, conclude, run_epochs
 from aufleet.training.ranks import Ranks, join_ranks
 from aufleet.training.results import Report, TestScore, TrialResult
@@ -115,13 +115,14 @@ def _train(
     if resumed and resumed.epoch >= config.epochs:
         reports, constant = resumed.reports, resumed.constant
         return conclude(reports, constant, checkpoints=checkpoints, ranks=ranks)
-    network = build(config, data.units)
+    network, state = build(config, data.units), {}
     train = data.train(frame_size=network.frame_size, ranks=ranks)
     network.use_statistics(training_statistics(train))
     if resumed:
         network.load_state_dict(read_tensors(checkpoints.store, resumed, MODEL))
     elif config.initialize_from:
         checkpoints.initialized = initialize(network, config, config.initialize_from)
+        state = read_optimizer(config.initialize_from, fold=config.fold)
     checkpoints.network = network.config
     validation = data.validation(frame_size=network.frame_size, ranks=ranks)
     load_deepspeed()  # unwatched: a minute where many processes start at once, and never a hang
@@ -130,7 +131,9 @@ def _train(
         closing(Engine(network, config=config, ranks=ranks)) as engine,
     ):
         if resumed:
-            engine.load_optimizer_state(read_tensors(checkpoints.store, resumed, OPTIMIZER))
+            state = read_tensors(checkpoints.store, resumed, OPTIMIZER)
+        if state:
+            engine.load_optimizer_state(state)
         trial = Trial(
             config=config,
             ranks=ranks,

@@ -6,9 +6,9 @@ k starts from the donor's fold k and from nothing else, so no weight crosses fol
 
 Each generation is a configuration of its own, whose trials start from the trials of the one before
 (`initialize_from`): the ledger tells the whole descent, and the training room refuses on its own a
-start from a model that has seen the fold's test subjects. Weights are taken over, not the state of
-the optimizer. A generation begins when the one before has ended whole, so that who replaces whom
-follows from scores and seed alone, not from who came first.
+start from a model that has seen the fold's test subjects. Weights and the state of the optimizer
+are taken over, where the optimizer is the same. A generation begins when the one before has ended
+whole, so that who replaces whom follows from scores and seed alone, not from who came first.
 """
 
 import random
@@ -157,7 +157,7 @@ class Population:
         if member in family.parents:
             parent = family.parents[member]
             folder = self._store.uri_of(f"trials/{parent.model}/{parent.config_id}")
-            point[START] = {"uri": f"{folder}/fold{{fold}}"}
+            point[START] = {"uri": f"{folder}/fold{{fold}}", "optimizer": True}
         made = configuration_of(
             self._experiment, root=self._root, model=family.model, point=point, index=index
         )

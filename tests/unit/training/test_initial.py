@@ -73,6 +73,28 @@ def test_a_trial_starts_from_the_best_epoch_of_another_and_says_what_it_took(
     assert "copied stem; fresh classifier" in caplog.text
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_optimizer_goes_on_where_that_is_wanted(run, config, wanted) -> None:
+    config = replace(config, optimizer="adamw", learning_rate=0.001)
+    first, source = run(config, "source")
+    start = replace(_start(config, source.uri, optimizer=wanted), epochs=1, seed=3)
+    _, store = run(start, "b")
+    steps = [
+        load(place.read(f"{key}/optimizer.safetensors"))["step:stem.conv1.weight"]
+        for place, key in ((source, first.checkpoint), (store, _last(store)))
+    ]
+    per_epoch = steps[0] / first.best_epoch
+    assert steps[1] == per_epoch + (steps[0] if wanted else 0)
+
+
+def test_an_optimizer_is_not_taken_over_beside_a_part_of_the_weights(run, config) -> None:
+    _, source = run(config, "source")
+    start = replace(_start(config, source.uri, optimizer=True, parts=["stem"]), seed=3)
+    with pytest.raises(ConfigError, match="an optimizer's state belongs to all weights"):
+        run(start, "b")
+    assert "optimizer" not in _start(config, source.uri).settings["initialize_from"]
+
+
 def test_a_resumed_trial_needs_its_source_no_more_and_has_the_same_bits(run, config) -> None:
     _, source = run(config, "source")
     start = replace(_start(config, source.uri), epochs=3, seed=1)
