@@ -161,7 +161,7 @@ def test_one_fold_condemns_nobody_before_the_spread_between_folds_is_known():
 
 def test_a_lead_on_one_fold_counts_only_beyond_what_other_folds_may_add():
     rows = {"c": (0.8, 0.7, 0.9), "d": (0.7, 0.8, 0.6), "e": (0.9, 0.8, 0.7)}
-    careful, careless = judge_of(grace=1), judge_of(grace=1, caution=0.0)
+    careful, careless = judge_of(grace=1, caution=2.0), judge_of(grace=1, caution=0.0)
     for judge in (careful, careless):
         for name, scores in rows.items():
             for fold, score in zip(FOLDS, scores, strict=True):
@@ -209,7 +209,7 @@ def finish(judge, name, scores):
 
 
 def test_the_forgiving_rule_compares_ended_folds_with_the_incumbent_s_worst_of_them():
-    judge = judge_of(min_compared=99)
+    judge = judge_of("median", min_compared=99)
     finish(judge, "incumbent", (0.6, 0.5, 0.2))
     finish(judge, "lives", (0.4, 0.6))
     finish(judge, "dies", (0.4, 0.59))
@@ -223,6 +223,22 @@ def test_the_forgiving_rule_compares_ended_folds_with_the_incumbent_s_worst_of_t
         "stopped at the end of folds 1, 2: mean F1 0.495 is below 0.500, the best "
         "configuration's worst of these folds"
     )
+
+
+def test_an_ended_fold_that_leaves_no_way_to_the_top_ends_its_configuration():
+    judge = judge_of(forgiving_from=9)
+    whole_rung(judge, {"a": 0.5, "b": 0.4})
+    for name, scores in {"best": (0.6, 0.62, 0.61), "second": (0.58, 0.61, 0.58)}.items():
+        finish(judge, name, scores)
+    finish(judge, "near", (0.59,))
+    finish(judge, "far", (0.4,))
+    assert judge.verdict(member("near")) is None
+    verdict = judge.verdict(member("far"))
+    assert verdict
+    assert (verdict.rule, verdict.epoch, verdict.folds) == ("asha", ENDED, (1,))
+    assert "from where the other folds can hardly make it the best" in str(verdict)
+    finish(judge, "near", (0.59, 0.55))
+    assert judge.verdict(member("near")), "two folds tell more than one"
 
 
 def test_a_configuration_that_has_ended_whole_is_not_given_up():
