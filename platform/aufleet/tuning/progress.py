@@ -184,5 +184,7 @@ def _ending(record: TrialRecord) -> str:
         return f"F1 {record.score:.3f} at epoch {record.best_epoch} in {record.seconds:.0f} s"
     if record.status == "stopped":
         return f"stopped after epoch {record.curve[-1].epoch if record.curve else 0}"
+    if record.status == "paused":
+        return record.reason
     again = "; it will be tried again" if record.status in ("crashed", "lost") else ""
     return f"{record.status}: {record.reason}{again}"

@@ -54,6 +54,7 @@ def test_each_row_is_a_configuration_that_keeps_its_name(root):
         ({"rows": {"a": {"model": "lgrnet"}}}, "'lgrnet' is not among the models"),
         ({"models": ["algrnet", "lgrnet"]}, "rows.without must say its model"),
         ({"search": {"width": {"choice": [1]}}}, "leave search and sampler out"),
+        ({"early_stopping": {"kind": "asha"}}, "every row is trained whole"),
         ({"given": {"stem": "x"}}, "given names stem, which is not among the inputs"),
     ],
 )
