@@ -87,7 +87,9 @@ class Campaign:
         """Return the next trial, or None where there is none now."""
         if self._limits.meter.is_time_up():
             return None
-        self._ladder.calibrates = not self.budget_spent
+        if self._ladder.calibrates and self.budget_spent:
+            self._ladder.calibrates = False
+            self._num_changes += 1
         trial = self._next_open() or self._open_control()
         if trial is None:
             return None
