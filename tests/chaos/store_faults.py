@@ -109,7 +109,7 @@ CASES: dict[str, Callable[[Verb, FaultProxy, random.Random], tuple[bool, str]]] 
 
 def main() -> int:
     """Run the rounds."""
-    options = parse(__doc__ or "", count=8)
+    options = parse(__doc__ or "", count=12)
     home = options.work / "store"
     home.mkdir(exist_ok=True)
     state = start_store(home)
