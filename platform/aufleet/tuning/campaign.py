@@ -21,7 +21,7 @@ from aufleet.tuning.ledger import Ledger
 from aufleet.tuning.records import CONTROL, CurvePoint, TrialRecord, trial_id
 from aufleet.tuning.runs import Failure, Limits, Progress, Run, verdict_of
 
-MAX_CRASHES, MAX_LOST = 2, 10
+MAX_CRASHES, MAX_LOST = 2, 5
 """A trial that crashed so often, or lost its node so often, has failed for good."""
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import cloudpickle
-from ray.exceptions import ActorDiedError, RayError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
@@ -91,8 +91,13 @@ def explain(error: Exception | None) -> Failure:
         is_final = not isinstance(cause, StoreUnavailableError)
         return Failure(reason=str(cause), is_final=is_final)
     lines = [line for line in _COLOURS.sub("", str(cause)).splitlines() if line.strip()]
-    is_lost = isinstance(cause, RayError) and any(_LOST.search(line) for line in lines)
+    # A connection that breaks is the first that is heard of a node's death.
+    is_lost = isinstance(cause, ActorUnavailableError) or (
+        isinstance(cause, RayError) and any(_LOST.search(line) for line in lines)
+    )
     # What an actor raised while it was made is told by the last line, a death by the first.
     told = lines[-1 if isinstance(cause, ActorDiedError) and "creation" in lines[0] else 0 :]
     reason = f"{type(cause).__name__}: {told[0].strip() if told else 'no reason given'}"
-    return Failure(reason=f"{reason} Its node was lost." if is_lost else reason, is_lost=is_lost)
+    return Failure(
+        reason=f"{reason} Its node was lost, or cut off." if is_lost else reason, is_lost=is_lost
+    )

@@ -2,7 +2,7 @@
 
 import pytest
 from ray.core.generated.common_pb2 import ActorDiedErrorContext
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from aufleet.errors import NonFiniteLossError, StoreUnavailableError
 from aufleet.tuning.scheduler import explain
@@ -40,7 +40,8 @@ def test_a_node_that_is_gone_is_no_crash_of_the_trial():
     context = ActorDiedErrorContext(
         actor_id=bytes(16), error_message="The actor died because its node has died. Node Id: 17"
     )
-    failure = explain(ActorDiedError(context))
-    assert failure.is_lost
-    assert not failure.is_final
-    assert failure.reason.endswith("Its node was lost.")
+    for error in (ActorDiedError(context), ActorUnavailableError("connection reset", bytes(16))):
+        failure = explain(error)
+        assert failure.is_lost
+        assert not failure.is_final
+        assert failure.reason.endswith("Its node was lost, or cut off.")

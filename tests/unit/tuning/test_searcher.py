@@ -113,16 +113,16 @@ def test_the_winner_alone_is_scored_on_the_test_parts(driver):
 
 
 def test_nodes_that_are_lost_use_up_no_attempts(driver):
-    for _ in range(5):
+    for _ in range(4):
         driver.fail(driver.ask(), lost=True)
     driver.fail(driver.ask())
     driver.finish(driver.ask())
     states = [one.status for one in driver.ledger.trials()]
-    assert states == ["lost"] * 5 + ["crashed", "finished"]
+    assert states == ["lost"] * 4 + ["crashed", "finished"]
 
 
 def test_a_trial_that_loses_every_node_fails_in_the_end(driver):
-    for _ in range(10):
+    for _ in range(5):
         driver.fail(driver.ask(), lost=True)
     assert driver.ledger.trials()[-1].status == "failed"
 
