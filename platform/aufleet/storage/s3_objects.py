@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from pathlib import Path
@@ -31,6 +32,8 @@ _REFUSALS = {
     "InvalidToken",
     "SignatureDoesNotMatch",
 }
+_WRITER = "writer"
+"""Metadata of an object that is written once: which write made it."""
 _MISSING = {"404", "NoSuchBucket", "NoSuchKey", "NoSuchUpload"}
 _CREDENTIALS_REMEDY = "check the file that AWS_SHARED_CREDENTIALS_FILE names, or the machine's role"
 
@@ -71,10 +74,7 @@ class S3Objects:
 
     def download(self, path: str, to: Path) -> None:
         """Ask for one part after another, so that a fault costs one part and not the whole."""
-        bucket, _, key = path.partition("/")
-        head = _persist(
-            "finding", path, lambda fs: fs._call_s3("head_object", Bucket=bucket, Key=key)
-        )
+        head = self._head(path)
         size_bytes = int(head["ContentLength"])
         with to.open("wb") as file:
             for start in range(0, size_bytes, _DOWNLOAD_PART_BYTES):
@@ -92,28 +92,32 @@ class S3Objects:
 
     def write_new(self, path: str, data: bytes) -> None:
         """Write with `If-None-Match: *`."""
-        attempts = 0
+        # An answer that got lost on the way looks like another writer, and not only our retries
+        # ask again (aiohttp sends a PUT twice where a connection breaks): the object's mark tells.
+        mark = uuid.uuid4().hex
 
         def create(fs: Any) -> Awaitable[None]:  # noqa: ANN401
-            nonlocal attempts
-            attempts += 1
-            return fs._pipe_file(path, data, mode="create")
+            return fs._pipe_file(path, data, mode="create", Metadata={_WRITER: mark})
 
         try:
             _persist("writing", path, create, size_bytes=len(data))
         except AlreadyExistsError:
-            # An answer that got lost on the way looks like another writer: look at the bytes.
-            if attempts == 1 or self.read(path) != data:
+            if self._head(path)["Metadata"].get(_WRITER) != mark:
                 raise
 
     def exists(self, path: str) -> bool:
         """Ask for the object itself: a listing shows deleted prefixes for a while."""
-        bucket, _, key = path.partition("/")
         try:
-            _persist("finding", path, lambda fs: fs._call_s3("head_object", Bucket=bucket, Key=key))
+            self._head(path)
         except ObjectMissingError:
             return False
         return True
+
+    def _head(self, path: str) -> dict[str, Any]:
+        bucket, _, key = path.partition("/")
+        return _persist(
+            "finding", path, lambda fs: fs._call_s3("head_object", Bucket=bucket, Key=key)
+        )
 
     def listing(self, path: str) -> list[tuple[str, int, float]]:
         """Return key, size and time of all objects below a prefix; keys are relative to it."""
