@@ -61,12 +61,13 @@ class MemoryLoader:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryFold:
-    """A fold of random frames; its validation part is one batch."""
+    """A fold of random frames, or of given ones; its validation part is one batch."""
 
     config: TrialConfig
     num_frames: int
     began: Callable[[], None] = lambda: None
     ended: Callable[[], None] = lambda: None
+    given: dict[str, Tensor] | None = None
     _made: dict[tuple[int, int], dict[str, Tensor]] = field(default_factory=dict)
 
     @property
@@ -88,7 +89,8 @@ class MemoryFold:
 
     def _loader(self, count: int, side: int, ranks: Any, **others: Any) -> MemoryLoader:
         if (count, side) not in self._made:
-            self._made[count, side] = random_frames(count, side=side)
+            given = self.given and {name: one[:count] for name, one in self.given.items()}
+            self._made[count, side] = given or random_frames(count, side=side)
         return MemoryLoader(
             frames=self._made[count, side],
             batch=self.config.batch,
