@@ -2,8 +2,8 @@
 
 Synthetic patients are graded by a network that sees them, and by one that sees the same frames with
 the face blanked out, in training and in the test. Kappa is over the test parts of all three folds.
-The second must not be above 0.1: else lens, light or background give the grade away. The first is
-there to show that there was something to be learnt.
+The second must not be above 0.1: else lens, light or background give the grade away. The first must
+reach 0.3: a network that learns nothing would not find a shortcut either.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from aufleet.storage import Store, open_store
 from aufleet.training import TrialConfig, run_trial, score_test
 from aufleet.training.metrics import Score, score_grades
 
-LIMIT = 0.1
+LIMIT, LEARNT = 0.1, 0.3
 console = Console(width=110)
 
 
@@ -42,16 +42,16 @@ def main() -> int:
                 f"{name}: kappa {found[name].kappa:+.3f}, macro F1 {found[name].macro_f1:.3f} "
                 f"(constant {sum(found[name].constant.values()) / 4:.3f})"
             )
-    kappa = found["blanked"].kappa or 0.0
-    console.print(f"limit of kappa without the face: {LIMIT}")
-    return int(kappa > LIMIT)
+    console.print(f"kappa: with the face at least {LEARNT}, without it at most {LIMIT}")
+    face, blanked = (found[name].kappa or 0.0 for name in ("face", "blanked"))
+    return int(face < LEARNT or blanked > LIMIT)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--subjects", type=int, default=36)
-    parser.add_argument("--frames", type=int, default=24, help="of each subject")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--subjects", type=int, default=60)
+    parser.add_argument("--frames", type=int, default=28, help="of each subject")
+    parser.add_argument("--epochs", type=int, default=22)
     parser.add_argument("--width", type=float, default=0.125)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -94,7 +94,8 @@ def _score(dataset: str, store: Store, arguments: argparse.Namespace) -> Score:
             fold=fold,
             epochs=arguments.epochs,
             batch=32,
-            learning_rate=0.02,
+            optimizer="adamw",
+            learning_rate=0.001,
             schedule="cosine",
             seed=arguments.seed,
         )
