@@ -17,7 +17,7 @@ from aufleet.tuning.judge import Judge
 from aufleet.tuning.records import CONTROL
 from aufleet.tuning.runs import Progress
 
-CALIBRATING = 2
+CALIBRATING = 3
 """Configurations of a bracket that run all their folds to the first rung."""
 COHORT, LEARNING_COHORT = 32, 10
 """Configurations of a bracket that climb together; fewer where scores decide what is proposed."""

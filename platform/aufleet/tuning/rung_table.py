@@ -149,7 +149,9 @@ class RungTable(Generic[ConfigurationT]):
             margin=self.margin(len(own), spread=spread) or 0.0,
         )
 
-    def margin(self, num_shared: int, *, spread: float | None = None) -> float | None:
+    def margin(
+        self, num_shared: int, *, spread: float | None = None, caution: float | None = None
+    ) -> float | None:
         """Return the lead that missing folds may explain; None where that is not known yet.
 
         The difference of two means over m of K folds has, as an estimate of the difference over
@@ -159,13 +161,15 @@ class RungTable(Generic[ConfigurationT]):
         Args:
             num_shared: m.
             spread: s, where other rungs know it better than this one.
+            caution: Standard errors, if not those of the table.
         """
         if num_shared >= self.num_folds:
             return 0.0
         known = self.spread.size if spread is None else spread
         if known is None:
             return None
-        return self.caution * known * sqrt(2 * (1 / num_shared - 1 / self.num_folds))
+        errors = self.caution if caution is None else caution
+        return errors * known * sqrt(2 * (1 / num_shared - 1 / self.num_folds))
 
     @property
     def spread(self) -> Spread:
