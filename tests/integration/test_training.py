@@ -154,7 +154,7 @@ def test_a_trial_goes_on_with_another_number_of_ranks(dataset: str, tmp_path: Pa
 def test_a_rank_that_hangs_ends_the_others_and_the_trial_goes_on(
     dataset: str, tmp_path: Path
 ) -> None:
-    settings = _settings(dataset, ranks=2, epochs=500, stall_s=10)
+    settings = _settings(dataset, ranks=2, epochs=500, stall_s=15)
     store = tmp_path / "trial"
     jobs = [{"settings": settings, "store": str(store), "epochs": 500}]
     first, second = _start_two_ranks(jobs, meeting=tmp_path / "meeting")
