@@ -108,7 +108,7 @@ class Ledger:
         assert self._lease
         records = {key: one.model_dump(mode="json") for key, one in self._records.items()}
         text = json.dumps({"records": records}, separators=(",", ":"))
-        self._write_new(f"ledger/snapshots/{self._lease.fence:06d}.json", text.encode())
+        self._store.write_new(f"ledger/snapshots/{self._lease.fence:06d}.json", text.encode())
 
     def configurations(self) -> list[ConfigurationRecord]:
         """Return every point that was handed out."""
@@ -179,16 +179,8 @@ class Ledger:
             self._lease.check()
             suffix = f".f{self._lease.fence:06d}"
         key = f"ledger/{record.key}{suffix}.json"
-        self._write_new(key, record.model_dump_json(indent=2).encode())
+        self._store.write_new(key, record.model_dump_json(indent=2).encode())
         self._records[record.key] = record
-
-    def _write_new(self, key: str, data: bytes) -> None:
-        """Write an object, also where an earlier try did so and its answer got lost."""
-        try:
-            self._store.write_new(key, data)
-        except AlreadyExistsError:
-            if self._store.read(key) != data:
-                raise
 
     def _read_all(self) -> dict[str, Record]:
         """Return what counts: the newest snapshot, and what its driver has added."""

@@ -3,7 +3,6 @@
 import pytest
 
 from aufleet.errors import AlreadyExistsError, ConfigError
-from aufleet.storage import Store
 from aufleet.tuning.ledger import ConfigurationRecord, Ledger, TestRecord
 
 from .conftest import record_of
@@ -42,22 +41,6 @@ def test_nothing_is_written_twice(ledger):
     ledger.add_trial(record_of())
     with pytest.raises(AlreadyExistsError):
         ledger.add_trial(record_of(score=0.9))
-
-
-class _LosingAnswers(Store):
-    """A store that does what it is asked, and whose answer gets lost once too often."""
-
-    def write_new(self, key: str, data: bytes) -> None:
-        super().write_new(key, data)
-        raise AlreadyExistsError(f"{key} is there already")
-
-
-def test_an_answer_that_got_lost_is_no_second_writer(root):
-    ledger = Ledger(_LosingAnswers(uri=root.child("experiments/small").uri))
-    ledger.add_trial(record_of())
-    with pytest.raises(AlreadyExistsError):
-        ledger.add_trial(record_of(score=0.9))
-    assert [one.score for one in Ledger(root.child("experiments/small")).trials()] == [0.5]
 
 
 def test_a_point_that_is_known_stays_as_it_is(ledger):
