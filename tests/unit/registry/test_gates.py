@@ -2,8 +2,10 @@
 
 import pytest
 
+from aufleet.errors import ConfigError
 from aufleet.registry.card import FoldScore
 from aufleet.registry.gates import Gates, Standing, failures, own_standing, shared_standings
+from aufleet.tuning.promotion import AliasRequest
 
 CHAMPION = Standing(f1={"AU1": 0.6, "AU12": 0.8})
 
@@ -82,3 +84,9 @@ def test_a_version_stands_by_its_test_parts_where_they_were_scored(card):
     both = both.model_copy(update={"scores": both.scores + tested.scores})
     assert own_standing(both).f1["AU1"] == pytest.approx(0.315)
     assert own_standing(both).kappa == pytest.approx(0.2)
+
+
+def test_force_needs_a_reason():
+    with pytest.raises(ConfigError, match="force needs a reason"):
+        AliasRequest(force=True)
+    assert AliasRequest(force=True, reason="the clinic waits").force
