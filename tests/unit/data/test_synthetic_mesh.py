@@ -6,8 +6,8 @@ import pytest
 
 from aufleet.data.synthetic import canonical
 from aufleet.data.synthetic.canonical import canonical_face, parse_metadata, read_metadata
+from aufleet.data.synthetic.compiling import compiled
 from aufleet.data.synthetic.head import head_mesh
-from aufleet.data.synthetic.raster import compiled
 from aufleet.data.synthetic.subdivision import subdivide
 from aufleet.errors import EnvironmentProblem
 

@@ -11,7 +11,11 @@ texture            the colours and the relief of a person's skin
 props              eyeballs, teeth, ears, neck, clothes, long hair, glasses
 palsy              what a House-Brackmann score takes away on one side
 scene              pose, light, background, lens, sensor
-raster             compiled inner loops
+compiling          how inner loops are compiled
+geometry           inner loops over vertices and triangles
+raster             inner loop of the z-buffer
+shading            inner loop of light on pixels
+sensor             inner loop of the camera
 render             person + activations + scene -> frame with exact landmarks
 expressions        which units act together, exercises of a palsy examination
 settings           what a data set is made of

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aufleet.data.synthetic.compiling import Floats, Indices
+from aufleet.data.synthetic.geometry import NUM_CARRIED, weighted_sums
 from aufleet.data.synthetic.head import EYE_RADIUS, Vertices, eye_centres_of, head_mesh
 from aufleet.data.synthetic.identity import Identity
 from aufleet.data.synthetic.landmark_vertices import (
@@ -15,17 +17,8 @@ from aufleet.data.synthetic.landmark_vertices import (
 )
 from aufleet.data.synthetic.palsy import Palsy
 from aufleet.data.synthetic.props import FIXED, JAW, LEFT_EYE, Part, parts_of
-from aufleet.data.synthetic.raster import (
-    AMBIENT,
-    NUM_ATTRIBUTES,
-    NUM_CARRIED,
-    RELIEF,
-    TEXEL,
-    Floats,
-    Indices,
-    weighted_sums,
-)
 from aufleet.data.synthetic.scene import turn
+from aufleet.data.synthetic.shading import AMBIENT, NUM_ATTRIBUTES, RELIEF, TEXEL
 from aufleet.data.synthetic.texture import SIZE
 from aufleet.data.synthetic.units import JAW_DROP, LEFT, RIGHT, UNITS, Activations, movement_of
 from aufleet.data.synthetic.wrinkles import crease_depths
@@ -42,7 +35,7 @@ class Posture:
 
     Attributes:
         points: (V, 3) float32 cm in the head's axes; the first 468 are the canonical vertices.
-        attributes: (V, raster.NUM_ATTRIBUTES) float32 with all but the normals.
+        attributes: (V, shading.NUM_ATTRIBUTES) float32 with all but the normals.
     """
 
     points: Floats

@@ -10,19 +10,13 @@ from aufleet.data.alignment import Affine, alignment_of, apply_affine
 from aufleet.data.faces import POINTS_68_OF_478
 from aufleet.data.records import ALIGNED_SIZE
 from aufleet.data.synthetic.body import Body, Posture
+from aufleet.data.synthetic.compiling import Floats
+from aufleet.data.synthetic.geometry import View, project, vertex_normals
 from aufleet.data.synthetic.identity import Identity
 from aufleet.data.synthetic.palsy import Palsy
-from aufleet.data.synthetic.raster import (
-    NORMAL,
-    Floats,
-    Hits,
-    View,
-    fill_triangles,
-    project,
-    shade,
-    vertex_normals,
-)
+from aufleet.data.synthetic.raster import Hits, fill_triangles
 from aufleet.data.synthetic.scene import Scene, expose, paint_background
+from aufleet.data.synthetic.shading import NORMAL, shade
 from aufleet.data.synthetic.texture import paint_texture
 from aufleet.data.synthetic.units import Activations
 from aufleet.domain.landmarks import POINTS_49_OF_68

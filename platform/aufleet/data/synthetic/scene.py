@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aufleet.data.synthetic.raster import Light, add_noise, store_light
+from aufleet.data.synthetic.sensor import add_noise, store_light
+from aufleet.data.synthetic.shading import Light
 
 MAX_ANGLE_DEG = 20.0
 _BLUR_WINDOW = (7, 7)

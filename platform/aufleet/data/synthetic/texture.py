@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from aufleet.data.synthetic.compiling import Floats
 from aufleet.data.synthetic.head import head_mesh
 from aufleet.data.synthetic.identity import Colour, Identity
 from aufleet.data.synthetic.landmark_vertices import (
@@ -23,16 +24,8 @@ from aufleet.data.synthetic.landmark_vertices import (
     UPPER_BROW,
     UPPER_LID,
 )
-from aufleet.data.synthetic.raster import (
-    COLOUR,
-    FIRST_RELIEF,
-    NUM_CHANNELS,
-    SECOND_RELIEF,
-    Floats,
-    Hits,
-    fill_triangles,
-    interpolate,
-)
+from aufleet.data.synthetic.raster import Hits, fill_triangles, interpolate
+from aufleet.data.synthetic.shading import COLOUR, FIRST_RELIEF, NUM_CHANNELS, SECOND_RELIEF
 
 SIZE = 336
 """Side of the square that the head takes, in texels."""

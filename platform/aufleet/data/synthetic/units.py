@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aufleet.data.synthetic.canonical import canonical_face
+from aufleet.data.synthetic.geometry import blend
 from aufleet.data.synthetic.head import HeadMesh, Vertices, head_mesh, left_share, lid_weight
 from aufleet.data.synthetic.landmark_vertices import (
     INNER_LOWER_LIP,
@@ -21,7 +22,6 @@ from aufleet.data.synthetic.landmark_vertices import (
     SECOND_UPPER_LID,
     UPPER_LID,
 )
-from aufleet.data.synthetic.raster import blend
 
 UPPER_LID_RAISER, LIP_PUCKER, LIP_STRETCHER, EYES_CLOSED = 5, 18, 20, 43
 MOUTH_DRAWN = 100
