@@ -1,19 +1,15 @@
 """Importing on a real Ray cluster of two nodes into a real S3 server: resume, races, faults."""
 
-import gc
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -22,9 +18,8 @@ import psutil
 import pytest
 from faults.proxy import FaultProxy
 from painted_importer import BROKEN, DIES, DIES_LATE, PaintedImporter
+from two_nodes import connect, two_nodes
 
-from aufleet.cli import ray_session
-from aufleet.cli.orphans import no_orphans
 from aufleet.data.dataset import Dataset, open_dataset
 from aufleet.data.importing import ImportProgress, import_dataset, pipeline
 from aufleet.data.importing.receipts import Receipts, identity_of
@@ -34,9 +29,6 @@ from aufleet.data.unusable import decode_list
 from aufleet.data.verify import verify_dataset
 from aufleet.errors import AlreadyExistsError, ConfigError, DataError, StoreUnavailableError
 from aufleet.storage import Store
-
-if TYPE_CHECKING:
-    from ray.cluster_utils import Cluster
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3]
 
@@ -48,53 +40,9 @@ def cluster(s3_server) -> Iterator[str]:
     """A cluster of two nodes with one CPU each, and a driver in this process."""
     import ray
 
-    # As the command line does; a cluster without authentication runs anybody's code.
-    ray_session._use_random_token()
     ray.cloudpickle.register_pickle_by_value(painted_importer)
-    with (
-        no_orphans(),
-        tempfile.TemporaryDirectory(prefix="aufleet-", dir="/tmp") as folder,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        # Ray notes its address there, or in a place that is the whole machine's.
-        patch.setenv("RAY_TMPDIR", folder)
-        Path(folder, "ray").mkdir()
-        cluster = start_cluster()
-        _connect(cluster.address, names=())
-        os.environ["RAY_ADDRESS"] = cluster.address
-        try:
-            yield cluster.address
-        finally:
-            del os.environ["RAY_ADDRESS"]
-            ray.shutdown()
-            cluster.shutdown()
-
-
-def start_cluster() -> "Cluster":
-    """Start two nodes; once more where a busy machine was too slow for Ray's half a minute."""
-    from ray.cluster_utils import Cluster
-
-    # While it looks for free ports, Ray leaves sockets to the collector.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        cluster = _start_two_nodes(Cluster)
-        gc.collect()
-    return cluster
-
-
-def _start_two_nodes(kind: "type[Cluster]") -> "Cluster":
-    for attempt in range(3):
-        cluster = kind()
-        try:
-            cluster.add_node(num_cpus=1, include_dashboard=False)
-            cluster.add_node(num_cpus=1)
-        except Exception as error:  # Ray raises a bare one
-            if attempt == 2 or "timed out" not in str(error):
-                raise
-            cluster.shutdown()
-        else:
-            return cluster
-    raise AssertionError
+    with two_nodes() as address:
+        yield address
 
 
 @pytest.fixture
@@ -299,18 +247,10 @@ def faulty_store(
 
     monkeypatch.setenv("AUFLEET_STORE_DEADLINE_S", "60")
     ray.shutdown()
-    _connect(cluster, names=("AWS_ENDPOINT_URL", "AUFLEET_STORE_DEADLINE_S"))
+    connect(cluster, names=("AWS_ENDPOINT_URL", "AUFLEET_STORE_DEADLINE_S"))
     yield s3_store
     ray.shutdown()
-    _connect(cluster, names=())
-
-
-def _connect(address: str, *, names: tuple[str, ...]) -> None:
-    """Connect this process as a driver whose workers see some of its variables."""
-    import ray
-
-    variables = {name: os.environ[name] for name in names}
-    ray.init(address=address, log_to_driver=False, runtime_env={"env_vars": variables})
+    connect(cluster, names=())
 
 
 def test_with_every_tenth_request_failing_the_same_comes_out(
@@ -340,7 +280,7 @@ def test_a_store_that_stays_away_is_one_error_that_says_what_and_how_long(
 
     monkeypatch.setenv("AUFLEET_STORE_DEADLINE_S", "4")
     ray.shutdown()
-    _connect(os.environ["RAY_ADDRESS"], names=("AWS_ENDPOINT_URL", "AUFLEET_STORE_DEADLINE_S"))
+    connect(os.environ["RAY_ADDRESS"], names=("AWS_ENDPOINT_URL", "AUFLEET_STORE_DEADLINE_S"))
 
     def leave(news: ImportProgress) -> None:
         if news.subjects_done == 2:
