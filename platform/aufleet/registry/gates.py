@@ -107,7 +107,7 @@ def _below_champion(gates: Gates, version: Standing, champion: Standing | None) 
             yield f"{label} is not answered, the champion answers it"
         elif version.f1[label] < theirs - gates.max_drop:
             yield f"F1 of {label} is {version.f1[label]:.3f}, the champion's {theirs:.3f}"
-    if None not in (version.kappa, champion.kappa):
-        mine, theirs = float(version.kappa or 0), float(champion.kappa or 0)
-        if mine < theirs - gates.max_drop:
-            yield f"kappa is {mine:.3f}, the champion's {theirs:.3f}"
+    if version.kappa is None or champion.kappa is None:
+        return
+    if version.kappa < champion.kappa - gates.max_drop:
+        yield f"kappa is {version.kappa:.3f}, the champion's {champion.kappa:.3f}"

@@ -78,7 +78,8 @@ class Versions:
         if alias not in ALIASES:
             raise ConfigError(f"there is no alias {alias!r}", f"aliases are {', '.join(ALIASES)}")
         self.resolve(name, version)
-        previous = self._holder_of(name, alias)
+        holder = self.holder_of(name, alias)
+        previous = holder.version if holder else None
         if previous != version:
             self._move(
                 name,
@@ -125,10 +126,9 @@ class Versions:
             f"it has {', '.join(map(_describe, versions))}",
         )
 
-    def champion_of(self, name: str) -> ModelVersion | None:
-        """Return the champion of a model, if it has one."""
-        champions = (one for one in self.list_versions(name) if CHAMPION in one.aliases)
-        return next(champions, None)
+    def holder_of(self, name: str, alias: str) -> ModelVersion | None:
+        """Return the version that an alias points to; None where it points to none."""
+        return next((one for one in self.list_versions(name) if alias in one.aliases), None)
 
     def list_versions(self, name: str) -> list[ModelVersion]:
         """Return the versions of a model, the newest first; none where there is no such model."""
@@ -147,10 +147,6 @@ class Versions:
             known = ", ".join(self.list_names()) or "none; `aufleet promote` makes one"
             raise ModelNotFoundError(f"there is no model {name!r}", f"known models: {known}")
         return versions
-
-    def _holder_of(self, name: str, alias: str) -> str | None:
-        holders = (one.version for one in self.list_versions(name) if alias in one.aliases)
-        return next(holders, None)
 
     def _move(self, name: str, move: AliasMove) -> None:
         # Written down first: no alias ever points where no row says why.

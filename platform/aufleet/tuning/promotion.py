@@ -145,7 +145,7 @@ def _move_alias(version: ModelVersion, move: AliasRequest, *, versions: Versions
     if not move.force:
         against = what_speaks_against(
             version,
-            champion=versions.champion_of(version.name),
+            champion=versions.holder_of(version.name, CHAMPION),
             gates=move.gates,
             evaluate_on=move.evaluate_on,
         )
