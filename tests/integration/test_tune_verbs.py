@@ -96,6 +96,14 @@ def test_from_an_experiment_file_to_a_model_version(environment, tmp_path):
     assert set(loaded.card.thresholds) == {"AU1", "AU12"}
     assert probabilities_of(loaded).shape == (1, 2)
 
+    refit = answer("promote", "units", "--from", "refit", environment=environment)
+
+    assert (refit["version"], refit["members"]) == ("2", ["refit"])
+    refitted = load_package(refit["package"])
+    assert refitted.card.refit_epochs == 1
+    assert refitted.card.thresholds == loaded.card.thresholds
+    assert probabilities_of(refitted).shape == (1, 2)
+
 
 def test_palsy_differs_by_a_line_of_the_file(environment, tmp_path):
     synthesise("grades", "palsy", environment=environment)

@@ -1,16 +1,25 @@
 """`aufleet promote`: make an experiment's winner a model version."""
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from aufleet.cli.output import console, print_json
+from aufleet.cli.output import console, errors, print_json
+
+if TYPE_CHECKING:
+    from aufleet.training import EpochReport
+    from aufleet.tuning.winner import Watch
 
 
 def command(
     experiment: str = typer.Argument(help="Name or URI of an experiment."),
-    source: Literal["ensemble", "best-fold"] = typer.Option(
-        "ensemble", "--from", help="All folds of the winner together, or its best fold alone."
+    source: Literal["ensemble", "refit", "best-fold"] = typer.Option(
+        "ensemble",
+        "--from",
+        help="All folds of the winner together, one network trained on all subjects now, or the "
+        "best fold alone.",
     ),
     alias: Literal["champion", "candidate"] = typer.Option(
         "champion", "--alias", help="The alias that will point to the version."
@@ -33,7 +42,8 @@ def command(
     """Package an experiment's winner, register it, and let an alias point to it.
 
     Thresholds and temperature come from the folds' validation subjects. An alias moves only if no
-    gate is shut: the champion and the new version are compared on the same frames.
+    gate is shut: the champion and the new version are compared on the same frames. A refit trains
+    in this process for as many epochs as the folds needed; stopped, the same command goes on.
 
     Example: aufleet promote demo --alias champion
     """
@@ -43,19 +53,22 @@ def command(
     from aufleet.storage import open_store, root_uri
     from aufleet.tuning.promotion import AliasRequest, promote
 
-    promotion = promote(
-        experiment_store(experiment),
-        root=open_store(root_uri()),
-        versions=Versions(),
-        kind=source,
-        move=AliasRequest(
-            alias=alias,
-            gates=Gates(min_f1=min_f1, min_kappa=min_kappa, max_drop=max_drop, max_ms=max_ms),
-            evaluate_on=evaluate_on,
-            force=force,
-            reason=reason,
-        ),
+    move = AliasRequest(
+        alias=alias,
+        gates=Gates(min_f1=min_f1, min_kappa=min_kappa, max_drop=max_drop, max_ms=max_ms),
+        evaluate_on=evaluate_on,
+        force=force,
+        reason=reason,
     )
+    with _epochs_shown(source) as watch:
+        promotion = promote(
+            experiment_store(experiment),
+            root=open_store(root_uri()),
+            versions=Versions(),
+            kind=source,
+            move=move,
+            watch=watch,
+        )
     version, card = promotion.version, promotion.card
     plain = {
         "name": version.name,
@@ -75,6 +88,27 @@ def command(
         print_json(plain)
     else:
         _show(plain)
+
+
+@contextmanager
+def _epochs_shown(source: str) -> Iterator["Watch"]:
+    """Show how far a refit is, on standard error."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("training on all subjects"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs{task.description}"),
+    )
+    with Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task("", total=None, visible=source == "refit")
+
+        def watch(report: "EpochReport", epochs: int) -> None:
+            loss = f", train loss {report.train_loss:.3f}"
+            bar.update(task, total=epochs, completed=report.epoch, description=loss)
+
+        yield watch
 
 
 def _show(plain: dict[str, Any]) -> None:

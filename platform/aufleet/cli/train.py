@@ -29,7 +29,7 @@ def command(
     dataset: str = typer.Option(..., help="URI of the data set, or name/version below the root."),
     model: str = typer.Option("algrnet", help="Network of the catalog: aufleet models list."),
     task: str = typer.Option("au", help="au (action units) or palsy (grades)."),
-    fold: int = typer.Option(1, help="The part that is held out as test, 1 to 3."),
+    fold: int = typer.Option(1, min=1, max=3, help="The part that is held out as test."),
     epochs: int = typer.Option(20, help="Passes over the training part."),
     settings: list[str] | None = _SETTINGS,
     out: str = typer.Option("", help="Store for the checkpoints; default: below the root."),

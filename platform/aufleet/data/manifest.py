@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aufleet.domain.action_units import label_of
-from aufleet.domain.folds import NUM_FOLDS, Fold
+from aufleet.domain.folds import NO_FOLD, NUM_FOLDS, Fold
 from aufleet.errors import ConfigError, DataError, ObjectCorruptError
 
 MANIFEST_KEY = "manifest.json"
@@ -114,6 +114,17 @@ class Manifest(_Strict):
             if fold.number == number:
                 return Fold(**fold.model_dump())
         raise ConfigError(f"there is no fold {number}", f"folds are 1 to {NUM_FOLDS}")
+
+    def subjects_known_to(self, fold: int) -> tuple[str, ...]:
+        """Return who shapes the models of a fold; those of no fold are trained on all subjects.
+
+        Raises:
+            ConfigError: There is no such fold.
+        """
+        if fold == NO_FOLD:
+            return self.subjects
+        one = self.fold(fold)
+        return (*one.train, *one.validation)
 
     def to_bytes(self) -> bytes:
         """Return the file's content, sealed with its digest; the same for the same manifest."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from aufleet.errors import ConfigError
 
 NUM_FOLDS = 3
+NO_FOLD = 0
+"""Stands in the place of a fold where a model is trained on all subjects: a refit."""
 
 BP4D_PARTS = (
     "F001 F002 F008 F009 F010 F016 F018 F023 M001 M004 M007 M008 M012 M014".split(),

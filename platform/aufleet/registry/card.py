@@ -96,11 +96,11 @@ class Card(_Strict):
     name: str
     """The registered model, which is the experiment's name."""
     task: Literal["au", "palsy"]
-    kind: Literal["ensemble", "best-fold"]
-    """Every fold of the winner together, or the best one alone."""
+    kind: Literal["ensemble", "best-fold", "refit"]
+    """Every fold of the winner together, the best one alone, or one network of all subjects."""
     architecture: Architecture
     members: tuple[str, ...] = Field(min_length=1)
-    """The prefixes of the members' weights: ("fold1", "fold2", "fold3")."""
+    """The prefixes of the members' weights: ("fold1", "fold2", "fold3"), or ("refit",)."""
     units: tuple[int, ...] = ()
     """FACS numbers, in the order of the network's outputs; empty for palsy."""
     grades: tuple[str, ...] = ()
@@ -118,7 +118,9 @@ class Card(_Strict):
     dataset: DatasetReference
     code_version: str
     trials: tuple[str, ...]
-    """The trials that made the members."""
+    """The trials that made the members, or that chose the epochs of a refit."""
+    refit_epochs: int | None = None
+    """Of a refit: how long it was trained; None for the others."""
     created: datetime
     """When the last of those trials ended: promoting them again makes the same package."""
     weights_sha256: str

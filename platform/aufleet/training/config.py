@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from aufleet.domain.action_units import NAMES
-from aufleet.domain.folds import NUM_FOLDS
+from aufleet.domain.folds import NO_FOLD, NUM_FOLDS
 from aufleet.errors import ConfigError
 
 Positive = Annotated[int, Field(ge=1)]
@@ -78,7 +78,7 @@ class TrialConfig:
         width: Factor on the network's channels; 1.0 is the paper's.
         options: Further keyword arguments of the network's builder.
         dataset: URI of the data set.
-        fold: The part that is held out as test, 1 to 3.
+        fold: The part that is held out as test, 1 to 3; 0 trains on all subjects (a refit).
         epochs: Passes over the training part.
         batch: Frames per step over all ranks together.
         accumulation: Passes in which each rank works off its share of a step's frames: memory for
@@ -114,7 +114,7 @@ class TrialConfig:
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
     options: Mapping[str, Any] = field(default_factory=dict)
     dataset: str
-    fold: Annotated[int, Field(ge=1, le=NUM_FOLDS)]
+    fold: Annotated[int, Field(ge=NO_FOLD, le=NUM_FOLDS)]
     epochs: Positive = 20
     batch: Positive = 16
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.01

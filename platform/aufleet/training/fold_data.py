@@ -20,6 +20,7 @@ from aufleet.data.labels import LabelStatistics
 from aufleet.data.loader import FoldLoader
 from aufleet.data.manifest import Partition
 from aufleet.data.shard_reader import ShardReader
+from aufleet.domain.folds import NO_FOLD
 from aufleet.domain.landmarks import NUM_POINTS
 from aufleet.errors import DataError
 from aufleet.training.config import TrialConfig, option_names
@@ -114,7 +115,7 @@ class _PublishedData:
         )
 
     def _loader(self, part: str, **settings: object) -> FoldLoader:
-        subjects = getattr(self.dataset.fold(self.config.fold), part)
+        subjects = _subjects(self.dataset, fold=self.config.fold, part=part)
         settings["num_points"] = fitted_options(self.config).get(_POINTS_OPTION, NUM_POINTS)
         key = (self.dataset.uri, subjects, self.units, *sorted(settings.items()))
 
@@ -189,13 +190,12 @@ def open_fold(config: TrialConfig) -> PublishedFold:
         ObjectCorruptError: Its manifest is damaged.
     """
     whole = _open(config.dataset)
-    fold = whole.fold(config.fold)
     return PublishedFold(
         config=config,
         dataset=PartialDataset(
             store=whole.store,
             manifest=whole.manifest,
-            readable=frozenset((*fold.train, *fold.validation)),
+            readable=frozenset(whole.manifest.subjects_known_to(config.fold)),
             why=f"a trial of fold {config.fold} trains and validates on the other subjects",
         ),
     )
@@ -230,6 +230,18 @@ def training_statistics(train: Loader) -> TrainingStatistics:
     )
 
 
+def _subjects(dataset: Dataset, *, fold: int, part: str) -> tuple[str, ...]:
+    """Return the subjects of a part of a fold.
+
+    A trial without a fold trains on all of them: nobody is left to judge it. The first stands in
+    for a validation part; whoever refits takes no advice from that score.
+    """
+    everyone = dataset.manifest.subjects
+    if fold == NO_FOLD and part != "test":
+        return everyone if part == "train" else everyone[:1]
+    return getattr(dataset.fold(fold), part)
+
+
 @lru_cache(maxsize=4)
 def _open(uri: str) -> Dataset:
     """Return a data set; it never changes, so a process opens it once."""
@@ -251,7 +263,7 @@ def _num_points(uri: str, fold: int) -> int:
     way. Where it is mistaken, the loader says so.
     """
     dataset = _open(uri)
-    partition = dataset.partition(min(dataset.fold(fold).train))
+    partition = dataset.partition(min(_subjects(dataset, fold=fold, part="train")))
     reader = ShardReader(dataset=dataset, partitions=(partition,), cache=node_cache())
     points = reader.open(0).landmarks_68
     return NUM_POINTS if np.isnan(points).any() else points.shape[1]

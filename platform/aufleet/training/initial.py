@@ -16,7 +16,9 @@ from safetensors.torch import load
 from torch import Tensor
 
 from aufleet.data.dataset import open_dataset
+from aufleet.domain.folds import NO_FOLD
 from aufleet.errors import AufleetError, ConfigError
+from aufleet.registry.card import Card
 from aufleet.registry.package import CARD_KEY, WEIGHTS_KEY, read_package
 from aufleet.storage import Store, open_store, root_uri, sha256_of
 from aufleet.training.checkpoints import (
@@ -54,6 +56,7 @@ class Seen:
     dataset: str
     """URI of the data set."""
     fold: int
+    """0 for all of its subjects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +238,6 @@ def _read_package(uri: str, *, member: str, fold: int) -> Source:
             f"package {uri} has no member {name}",
             f"let initialize_from.member be one of {', '.join(card.members)}",
         )
-    number = name.removeprefix("fold")
     weights = {
         key.removeprefix(f"{name}."): tensor
         for key, tensor in load(data).items()
@@ -246,8 +248,14 @@ def _read_package(uri: str, *, member: str, fold: int) -> Source:
         sha256=card.weights_sha256,
         weights=weights,
         network=_on_meta({"name": card.architecture.name, **card.architecture.options}),
-        seen=(Seen(dataset=card.dataset.uri, fold=int(number)),) if number.isdigit() else (),
+        seen=(seen_by_member(card, name),),
     )
+
+
+def seen_by_member(card: Card, name: str) -> Seen:
+    """Return what a member of a package was trained on: its fold, or all subjects."""
+    number = name.removeprefix("fold")
+    return Seen(dataset=card.dataset.uri, fold=int(number) if number.isdigit() else NO_FOLD)
 
 
 def _on_meta(config: Mapping[str, Any]) -> FaceModel | None:
@@ -263,14 +271,16 @@ def _refuse_leak(source: Source, config: TrialConfig) -> None:
         known = _tested_before(seen, config)
         if known:
             raise ConfigError(
-                f"fold {config.fold} cannot start from {source.uri}: fold {seen.fold} of "
-                f"{seen.dataset} was trained on {known}, on which fold {config.fold} is tested",
+                f"fold {config.fold} cannot start from {source.uri}: it was trained on {known} of "
+                f"{seen.dataset}, on which fold {config.fold} is tested",
                 "start from the same fold: {fold} in the URI stands for it",
             )
 
 
 def _tested_before(seen: Seen, config: TrialConfig) -> str:
     """Return in words which test subjects of the trial a model knows; empty for none."""
+    if config.fold == NO_FOLD:
+        return ""
     if seen.dataset == config.dataset:
         # Every fold is trained on the parts on which the others are tested.
         return "" if seen.fold == config.fold else "subjects"
@@ -280,6 +290,5 @@ def _tested_before(seen: Seen, config: TrialConfig) -> str:
         return ""  # a data set that is gone cannot be asked
     if theirs.name != mine.name:
         return ""  # equal names of subjects are other people
-    fold = theirs.fold(seen.fold)
-    shared = sorted({*fold.train, *fold.validation} & {*mine.fold(config.fold).test})
+    shared = sorted({*theirs.subjects_known_to(seen.fold)} & {*mine.fold(config.fold).test})
     return f"{len(shared)} subjects ({shared[0]}, ...)" if shared else ""

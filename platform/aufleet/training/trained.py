@@ -12,7 +12,7 @@ from aufleet.errors import AufleetError, ConfigError
 from aufleet.registry.package import CARD_KEY, load_package
 from aufleet.storage import Store, open_store, root_uri
 from aufleet.training.checkpoints import MODEL, Checkpoint, read_tensors
-from aufleet.training.initial import BELOW_ROOT, Seen, checkpoint_in, seen_by
+from aufleet.training.initial import BELOW_ROOT, Seen, checkpoint_in, seen_by, seen_by_member
 from aufleet_models import build_model
 
 
@@ -92,9 +92,8 @@ def seen_subjects(model: TrainedModel, manifest: Manifest) -> tuple[set[str], se
             ) from None
         if theirs.name != manifest.name:
             continue
-        fold = theirs.fold(one.fold) if one.fold else None
-        seen |= {*fold.train, *fold.validation} if fold else {*theirs.subjects}
-        held_out |= {*fold.test} if fold else set()
+        seen |= {*theirs.subjects_known_to(one.fold)}
+        held_out |= {*theirs.subjects} - {*theirs.subjects_known_to(one.fold)}
     mine = set(manifest.subjects)
     return seen & mine, (held_out - seen) & mine
 
@@ -102,7 +101,6 @@ def seen_subjects(model: TrainedModel, manifest: Manifest) -> tuple[set[str], se
 def _of_package(uri: str) -> TrainedModel:
     package = load_package(uri)
     card, network = package.card, package.model
-    folds = (name.removeprefix("fold") for name in card.members)
     return TrainedModel(
         uri=uri,
         network=network,
@@ -112,11 +110,7 @@ def _of_package(uri: str) -> TrainedModel:
         frame_size=card.frame_size,
         num_points=int(getattr(network, "num_points", 0)),
         thresholds=card.thresholds,
-        seen=tuple(
-            # A member that is named after no fold was made from all subjects.
-            Seen(dataset=card.dataset.uri, fold=int(fold) if fold.isdigit() else 0)
-            for fold in folds
-        ),
+        seen=tuple(seen_by_member(card, name) for name in card.members),
         is_released=True,
         weights_sha256=card.weights_sha256,
     )

@@ -265,6 +265,13 @@ def test_a_package_gives_the_member_of_the_same_fold(run, config, tmp_path) -> N
         run(replace(_start(config, uri), fold=3), "d")
 
 
+def test_no_fold_starts_from_what_was_trained_on_everyone(run, config, tmp_path) -> None:
+    root = open_store(str(tmp_path / "root"))
+    uri = _package(root, members=("refit",), dataset=config.dataset)
+    with pytest.raises(ConfigError, match=r"cannot start from .*#refit: it was trained on"):
+        run(_start(config, uri), "b")
+
+
 def test_a_setting_of_its_own_makes_another_configuration() -> None:
     plain = TrialConfig.from_settings(SETTINGS)
     named = TrialConfig.from_settings(SETTINGS | {"initialize_from": "models/x"})
