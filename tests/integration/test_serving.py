@@ -123,6 +123,35 @@ def test_many_callers_at_once_are_all_answered(lives_on, astronaut):
     assert max(scores) - min(scores) < 1e-4
 
 
+def test_a_stream_is_answered_in_order_and_smoothed(lives_on, astronaut):
+    blank = encode(np.full((300, 400, 3), 80, "u1"))
+    darker = cv2.imdecode(np.frombuffer(astronaut, "u1"), cv2.IMREAD_COLOR) // 2
+    frames = [astronaut, b"no picture", blank, *[encode(darker, ".jpg")] * 7]
+    requests = [
+        messages.AnalyzeStreamRequest(
+            config=messages.StreamConfig(model="faces", smoothing_time_s=0.5)
+        ),
+        *(
+            messages.AnalyzeStreamRequest(
+                frame=messages.StreamFrame(frame=face_pb2.Frame(encoded=frame), time_s=0.1 * k)
+            )
+            for k, frame in enumerate(frames)
+        ),
+    ]
+    stream = lives_on.faces.AnalyzeStream(iter(requests), metadata=lives_on.metadata(), timeout=60)
+    answers = list(stream)
+    assert [answer.time_s for answer in answers] == [0.1 * k for k in range(10)]
+    assert [answer.frame.status for answer in answers] == [1, 3, 2] + [1] * 7
+    assert {(answer.model, answer.version) for answer in answers} == {("faces", "1")}
+    scores = [answer.frame.faces[0].units[0].probability for answer in answers[3:]]
+    first = answers[0].frame.faces[0].units[0].probability
+    settled = lives_on.detect(face_pb2.Frame(encoded=frames[-1])).frames[0].faces[0].units[0]
+    # What is left of the first frame, by the frames' own times.
+    left = np.exp(-np.arange(3, 10) / 5)
+    expected = settled.probability + left * (first - settled.probability)
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+
 BAD_FRAMES = {
     "not an image": (b"this is no picture", "the bytes are not a picture"),
     "empty": (b"", "the picture is empty"),

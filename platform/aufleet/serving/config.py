@@ -27,7 +27,17 @@ class Limits:
     max_calls: int = 256
     """Calls that one gateway answers at the same time; more are told to come again."""
     max_call_s: float = 60.0
-    """Where the caller sets no deadline, or a later one."""
+    """Where the caller sets no deadline, or a later one; also for one frame of a stream."""
+    max_streams: int = 64
+    """Streams that one gateway answers at the same time, beside its calls."""
+    max_stream_s: float = 3600.0
+    """A stream ends after this time, as a call does after `max_call_s`; callers open another."""
+    max_stream_idle_s: float = 60.0
+    """A stream ends when its caller neither sends a frame nor takes an answer for this long."""
+    max_stream_frames: int = 8
+    """Frames of one stream that are under way; no further one is read until an answer is taken."""
+    max_stream_bytes: int = 32 * MIB
+    """Once the frames under way of one stream are together this large, no further one is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,3 +89,24 @@ class ReplicaSettings:
     """That wait in one analyzer; more are told to come again."""
     threads: int = 0
     """Threads of an analyzer's network; 0 takes the cores that the process may use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseSettings:
+    """How the registry is followed."""
+
+    registry_uri: str
+    """MLflow's tracking URI."""
+    references: tuple[str, ...] = ()
+    """As `following` reads them; none for every model with an alias."""
+    poll_s: float = 1.0
+    """How often it is asked who has which alias."""
+    keep_s: float = 300.0
+    """A version that has lost its last alias stays loaded for this long: rolling back is immediate
+    meanwhile, and callers who named its number are still answered."""
+    drain_s: float = 65.0
+    """From when no new call finds a version until it is unloaded: longer than any call lasts."""
+    first_retry_s: float = 10.0
+    """Before a version that could not be loaded is tried again; doubled each time."""
+    longest_retry_s: float = 300.0
+    """No pause is longer."""

@@ -1,18 +1,20 @@
 """aufleet.api.v1.FaceAnalysisService."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
-import grpc
 from grpc.aio import ServicerContext
 
 from aufleet.api.v1 import face_analysis_service_pb2 as messages
 from aufleet.api.v1.face_analysis_service_pb2_grpc import FaceAnalysisServiceServicer
-from aufleet.errors import InvalidRequestError
+from aufleet.errors import DeadlineError, InvalidRequestError
 from aufleet.serving import answers
 from aufleet.serving.call import current_call
 from aufleet.serving.directory import Directory
 from aufleet.serving.exchange import ModelFacts
+from aufleet.serving.face_stream import FaceStream
 from aufleet.serving.pipeline import AnalyzedFrame, Pipeline
 from aufleet.serving.routing import Route
 
@@ -60,11 +62,18 @@ class FaceAnalysisService(FaceAnalysisServiceServicer):
         request_iterator: AsyncIterator[messages.AnalyzeStreamRequest],
         context: ServicerContext,
     ) -> None:
-        """Refuse: frames of a video are not streamed yet."""
-        await context.abort(
-            grpc.StatusCode.UNIMPLEMENTED,
-            "streams are not answered yet: send frames to DetectActionUnits or GradePalsy",
-        )
+        """Answer the frames of a video, in order."""
+        idle_s = self._pipeline.limits.max_stream_idle_s
+        stream = FaceStream(self._directory, pipeline=self._pipeline)
+        async with aclosing(stream.answers(request_iterator)) as frames:
+            async for frame in frames:
+                try:
+                    # Waits while the caller does not read.
+                    await asyncio.wait_for(context.write(frame), idle_s)
+                except TimeoutError:
+                    raise DeadlineError(
+                        f"no answer was taken for {idle_s:g} s", "read the answers of the stream"
+                    ) from None
 
     async def ListModels(
         self, request: messages.ListModelsRequest, context: ServicerContext

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,9 +32,42 @@ SCOPES_OF_METHODS = {
 """Every other method needs a token with any scope: reflection, for example."""
 OPEN_SERVICES = ("/grpc.health.v1.Health/",)
 """Load balancers and probes have no token."""
+STREAMS = frozenset({f"{_FACES}AnalyzeStream"})
+"""Our own streams; every other one is gRPC's business: health's Watch, reflection."""
+END_S = 1.0
+"""How long the code of a call that has ended may wait for its caller."""
+ADMISSION_S = 1.0
+"""How often the token of an open stream is looked at again."""
 
 Handler = Any
 """A gRPC method handler; the stubs only know the synchronous kind."""
+
+
+class Room:
+    """How many are inside at the same time.
+
+    Args:
+        limit: The most.
+        of: What they are, for the refusal.
+    """
+
+    def __init__(self, limit: int, *, of: str) -> None:
+        self._limit, self._of, self._count = limit, of, 0
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Count one in, or send it away.
+
+        Raises:
+            OverloadedError: The room is full.
+        """
+        if self._count >= self._limit:
+            raise OverloadedError(f"too many {self._of} at the same time", "try again in a moment")
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
 
 
 class Guard(ServerInterceptor):
@@ -42,7 +75,8 @@ class Guard(ServerInterceptor):
 
     def __init__(self, doorkeeper: Doorkeeper, *, limits: Limits, log: AccessLog) -> None:
         self._doorkeeper, self._limits, self._log = doorkeeper, limits, log
-        self._num_calls = 0
+        self._calls = Room(limits.max_calls, of="calls")
+        self._streams = Room(limits.max_streams, of="streams")
 
     async def intercept_service(
         self,
@@ -53,13 +87,34 @@ class Guard(ServerInterceptor):
         sent = {key: value for key, value in handler_call_details.invocation_metadata}
         method = handler_call_details.method
         request_id = request_id_of(_text(sent.get(REQUEST_ID_KEY)))
+        authorization = _text(sent.get("authorization"))
         try:
-            caller = self._admit(method, authorization=_text(sent.get("authorization")))
+            caller = self._admit(method, authorization=authorization)
         except AufleetError as error:
             call = self._begin(method, request_id=request_id, caller="", remaining_s=None)
             return self._refusal(call, failure_of(error, request_id=request_id))
         handler = await continuation(handler_call_details)
-        # Unknown methods and streams are gRPC's and the services' own business.
+        if method in STREAMS:
+
+            async def stream(messages: AsyncIterator[bytes], context: ServicerContext) -> None:
+                call = self._begin(
+                    method,
+                    request_id=request_id,
+                    caller=caller,
+                    remaining_s=context.time_remaining(),
+                )
+                requests = self._requests(handler, call, messages, authorization=authorization)
+                await self._conclude(
+                    call,
+                    context,
+                    room=self._streams,
+                    answer=lambda: handler.stream_stream(requests, context),
+                )
+
+            return grpc.stream_stream_rpc_method_handler(
+                stream, response_serializer=handler.response_serializer
+            )
+        # Unknown methods and other streams are gRPC's and the services' own business.
         if handler is None or handler.request_streaming or handler.response_streaming:
             return handler
 
@@ -70,7 +125,12 @@ class Guard(ServerInterceptor):
                 caller=caller,
                 remaining_s=context.time_remaining(),
             )
-            return await self._answer(handler, call, message, context)
+            return await self._conclude(
+                call,
+                context,
+                room=self._calls,
+                answer=lambda: handler.unary_unary(_parse(handler, message), context),
+            )
 
         # Without a deserializer the bytes come as they were sent, and we say what is wrong.
         return grpc.unary_unary_rpc_method_handler(
@@ -86,7 +146,8 @@ class Guard(ServerInterceptor):
         self, method: str, *, request_id: str, caller: str, remaining_s: float | None
     ) -> Call:
         now = time.monotonic()
-        longest = self._limits.max_call_s
+        limits = self._limits
+        longest = limits.max_stream_s if method in STREAMS else limits.max_call_s
         return Call(
             method=method,
             request_id=request_id,
@@ -95,17 +156,38 @@ class Guard(ServerInterceptor):
             deadline_s=now + (longest if remaining_s is None else min(remaining_s, longest)),
         )
 
-    async def _answer(
-        self, handler: Handler, call: Call, message: bytes, context: ServicerContext
+    async def _requests(
+        self,
+        handler: Handler,
+        call: Call,
+        messages: AsyncIterator[bytes],
+        *,
+        authorization: str,
+    ) -> AsyncIterator[Any]:
+        """Yield a stream's requests for as long as its token is valid."""
+        seen_s = time.monotonic()
+        async for message in messages:
+            if time.monotonic() - seen_s > ADMISSION_S:
+                self._admit(call.method, authorization=authorization)
+                seen_s = time.monotonic()
+            yield _parse(handler, message)
+
+    async def _conclude(
+        self,
+        call: Call,
+        context: ServicerContext,
+        *,
+        room: "Room",
+        answer: Callable[[], Awaitable[Any]],
     ) -> Any:  # noqa: ANN401 - the service's response
+        """Return the answer where there is one, end the call with its code, write its line."""
         enter_call(call)
         context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
         code = "OK"
         try:
-            with self._room():
-                request = _parse(handler, message)
+            with room.entered():
                 async with asyncio.timeout(call.remaining_s):
-                    return await handler.unary_unary(request, context)
+                    return await answer()
         except AbortError:
             code = _name_of(context.code())
             raise
@@ -128,17 +210,6 @@ class Guard(ServerInterceptor):
             self._log.internal_error(call, error)
         return failure
 
-    @contextmanager
-    def _room(self) -> Iterator[None]:
-        """Count a call in, or send it away."""
-        if self._num_calls >= self._limits.max_calls:
-            raise OverloadedError("too many calls at the same time", "try again in a moment")
-        self._num_calls += 1
-        try:
-            yield
-        finally:
-            self._num_calls -= 1
-
     def _refusal(self, call: Call, failure: Failure) -> Handler:
         async def refuse(_messages: object, context: ServicerContext) -> None:
             self._log.ended(call, code=failure.code.name)
@@ -149,8 +220,18 @@ class Guard(ServerInterceptor):
 
 
 async def _end(context: ServicerContext, call: Call, failure: Failure) -> None:
+    """End a call with a code.
+
+    The code travels behind the answers. A caller that does not take those does not get it either:
+    its call is dropped, or it would be held for as long as the caller likes.
+    """
     metadata = ((REQUEST_ID_KEY, call.request_id), *failure.metadata)
-    await context.abort(failure.code, failure.message, trailing_metadata=metadata)
+    try:
+        async with asyncio.timeout(END_S):
+            await context.abort(failure.code, failure.message, trailing_metadata=metadata)
+    except TimeoutError:
+        # gRPC resets the stream of a call whose handler is gone.
+        raise asyncio.CancelledError from None
 
 
 def _parse(handler: Handler, message: bytes) -> Any:  # noqa: ANN401 - the service's request

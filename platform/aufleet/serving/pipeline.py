@@ -74,7 +74,7 @@ class Pipeline:
     """Sends frames to the aligner and their faces to an analyzer."""
 
     def __init__(self, aligner: Replicas, *, limits: Limits) -> None:
-        self._aligner, self._limits = aligner, limits
+        self._aligner, self.limits = aligner, limits
 
     async def analyze(
         self,
@@ -102,11 +102,11 @@ class Pipeline:
         self._check(frames, name_field=name_field)
 
         async def analyze_one(frame: face_pb2.Frame) -> AnalyzedFrame:
-            return await self._analyze_frame(
+            return await self.analyze_frame(
                 frame, analyzer=analyzer, call=call, attention=attention
             )
 
-        analyzed = await _map(analyze_one, frames, at_once=self._limits.max_frames_at_once)
+        analyzed = await _map(analyze_one, frames, at_once=self.limits.max_frames_at_once)
         if len(frames) == 1:
             _refuse_unusable(analyzed[0], field_name=name_field(frames[0], 0))
         return analyzed
@@ -118,29 +118,53 @@ class Pipeline:
         name_field: Callable[[face_pb2.Frame, int], str],
     ) -> None:
         """Check counts and sizes before anything is decoded."""
-        limits = self._limits
+        limits = self.limits
         if not frames:
             raise InvalidRequestError("frames: the request holds no frame", "send at least one")
         if len(frames) > limits.max_frames:
             raise InvalidRequestError(
                 f"frames: {len(frames)} are too many", f"send at most {limits.max_frames}"
             )
-        sizes = [len(_bytes_of(frame)) for frame in frames]
-        for index, size in enumerate(sizes):
-            if size > limits.max_frame_bytes:
-                raise InvalidRequestError(
-                    f"{name_field(frames[index], index)}: {size} bytes are too many",
-                    f"send at most {limits.max_frame_bytes}",
-                )
+        sizes = [size_of(frame) for frame in frames]
+        for index, frame in enumerate(frames):
+            self.check_size(frame, field_name=name_field(frame, index))
         if sum(sizes) > limits.max_request_bytes:
             raise InvalidRequestError(
                 f"frames: {sum(sizes)} bytes together are too many",
                 f"send at most {limits.max_request_bytes}",
             )
 
-    async def _analyze_frame(
+    def check_size(self, frame: face_pb2.Frame, *, field_name: str) -> None:
+        """Refuse a frame of too many bytes.
+
+        Args:
+            frame: As the caller sent it.
+            field_name: What an error calls it.
+
+        Raises:
+            InvalidRequestError: It is too large.
+        """
+        size = size_of(frame)
+        if size > self.limits.max_frame_bytes:
+            raise InvalidRequestError(
+                f"{field_name}: {size} bytes are too many",
+                f"send at most {self.limits.max_frame_bytes}",
+            )
+
+    async def analyze_frame(
         self, frame: face_pb2.Frame, *, analyzer: Replicas, call: Call, attention: bool
     ) -> AnalyzedFrame:
+        """Return what became of a frame whose size has been checked.
+
+        Args:
+            frame: As the caller sent it.
+            analyzer: Of the model version that is to answer.
+            call: Its deadline is the frame's deadline.
+            attention: Adds a picture of the attention maps to each face.
+
+        Raises:
+            AufleetError: Whatever is not the frame's own fault: full queues, a passed deadline.
+        """
         refused = self._refusal_of(frame)
         if refused is not None:
             return refused
@@ -161,12 +185,12 @@ class Pipeline:
             width, height = picture_size(_bytes_of(frame))
         except FrameError as error:
             return AnalyzedFrame(status=face_pb2.FRAME_STATUS_NOT_AN_IMAGE, message=str(error))
-        if width * height <= self._limits.max_pixels:
+        if width * height <= self.limits.max_pixels:
             return None
         return AnalyzedFrame(
             status=face_pb2.FRAME_STATUS_TOO_MANY_PIXELS,
             message=f"the picture has {width} x {height} pixels: "
-            f"send at most {self._limits.max_pixels}",
+            f"send at most {self.limits.max_pixels}",
         )
 
     async def _analyze_photo(
@@ -246,6 +270,11 @@ def _refuse_unusable(analyzed: AnalyzedFrame, *, field_name: str) -> None:
         face_pb2.FRAME_STATUS_TOO_MANY_PIXELS,
     ):
         raise InvalidRequestError(f"{field_name}: {analyzed.message}")
+
+
+def size_of(frame: face_pb2.Frame) -> int:
+    """Return the bytes of a frame's picture."""
+    return len(_bytes_of(frame))
 
 
 def _bytes_of(frame: face_pb2.Frame) -> bytes:

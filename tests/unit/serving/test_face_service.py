@@ -248,19 +248,6 @@ def test_an_analyzers_missed_deadline_is_a_missed_deadline(open_edge):
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-def test_the_stream_is_not_implemented_yet(open_edge):
-    async def scenario():
-        async with open_edge() as edge:
-            stream = edge.faces.AnalyzeStream(iter(()), metadata=edge.metadata)
-            with pytest.raises(grpc.aio.AioRpcError) as error:
-                await stream.read()
-            return error.value
-
-    error = asyncio.run(scenario())
-    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "not answered yet" in error.details()
-
-
 METHOD = "/aufleet.api.v1.FaceAnalysisService/DetectActionUnits"
 
 
