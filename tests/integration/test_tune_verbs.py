@@ -119,6 +119,7 @@ def test_palsy_differs_by_a_line_of_the_file(environment, tmp_path):
     loaded = load_package(promoted["package"])
     assert loaded.card.num_members == 1
     assert loaded.card.thresholds == {}
+    assert all(score.kappa is not None for score in loaded.card.scores)
     assert probabilities_of(loaded).sum() == pytest.approx(1.0, abs=1e-5)
 
 

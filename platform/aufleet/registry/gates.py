@@ -93,7 +93,10 @@ def _below_bounds(gates: Gates, version: Standing) -> Iterator[str]:
     for label, f1 in version.f1.items():
         if f1 < gates.min_f1:
             yield f"F1 of {label} is {f1:.3f}, at least {gates.min_f1:g} is asked"
-    if version.kappa is not None and version.kappa < gates.min_kappa:
+    if version.kappa is None:
+        if gates.min_kappa > 0:
+            yield f"kappa is not known, at least {gates.min_kappa:g} is asked"
+    elif version.kappa < gates.min_kappa:
         yield f"kappa is {version.kappa:.3f}, at least {gates.min_kappa:g} is asked"
     if gates.max_ms is not None and version.ms is not None and version.ms > gates.max_ms:
         yield f"a frame takes {version.ms:.1f} ms, at most {gates.max_ms:g} are allowed"

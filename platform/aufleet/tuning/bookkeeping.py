@@ -95,6 +95,7 @@ class Bookkeeping:
             accuracy_per_label=dict(best.accuracy_per_label) if best else {},
             auc=dict(best.auc) if best else {},
             landmark_error=best.landmark_error if best else None,
+            kappa=best.kappa if best else None,
             checkpoint=result.checkpoint,
             seconds=result.seconds,
             curve=tuple(CurvePoint.of(one) for one in result.epochs) or tuple(run.curve),

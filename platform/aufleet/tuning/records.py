@@ -83,6 +83,8 @@ class TrialRecord(_Record):
     accuracy_per_label: dict[str, float] = {}
     auc: dict[str, float] = {}
     landmark_error: float | None = None
+    kappa: float | None = None
+    """Quadratic-weighted kappa of the grades; None for action units."""
     curve: tuple[CurvePoint, ...] = ()
     """Every epoch that is known."""
     checkpoint: str = ""

@@ -24,7 +24,6 @@ from aufleet.registry.card import Architecture, Card, DatasetReference, FoldScor
 from aufleet.storage import sha256_of
 from aufleet.training.checkpoints import VALIDATION
 from aufleet.training.trial import build_network
-from aufleet.tuning.ledger import TestRecord
 from aufleet.tuning.winner import Winner
 
 
@@ -111,7 +110,7 @@ def _fold_scores(winner: Winner) -> list[FoldScore]:
             macro_f1=one.score or 0.0,
             per_label=one.per_label,
             constant=one.constant,
-            kappa=one.kappa if isinstance(one, TestRecord) else None,
+            kappa=one.kappa,
         )
         for part, one in parts
     ]

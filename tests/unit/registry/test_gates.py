@@ -34,6 +34,7 @@ def scored(card, *, part="validation", folds=(1, 2), f1=0.5, kappa=None, manifes
         (Gates(min_f1=0.7), Standing(f1={"AU1": 0.6, "AU12": 0.9}), ["AU1 is 0.600, at least 0.7"]),
         (Gates(max_ms=20), Standing(f1=CHAMPION.f1, ms=25.0), ["takes 25.0 ms, at most 20"]),
         (Gates(max_ms=20), Standing(f1=CHAMPION.f1, ms=15.0), []),
+        (Gates(min_kappa=0.5), CHAMPION, ["kappa is not known, at least 0.5"]),
         (
             Gates(min_f1=0.5),
             Standing(f1={"AU1": 0.2, "AU12": 0.3}),
