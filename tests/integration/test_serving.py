@@ -92,9 +92,40 @@ def test_a_real_photo_is_answered(lives_on, astronaut):
 
 
 def test_an_aligned_frame_is_answered(lives_on):
-    response = lives_on.detect(face_pb2.Frame(aligned=encode(np.full((200, 200, 3), 99, "u1"))))
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype="u1")
+    response = lives_on.detect(face_pb2.Frame(aligned=encode(noise)))
     assert response.frames[0].status == face_pb2.FRAME_STATUS_OK
     assert {*response.timings_ms} == {"network", "total"}
+
+
+def test_faces_that_must_not_be_judged_say_why_and_are_not(lives_on, astronaut):
+    photo = cv2.imdecode(np.frombuffer(astronaut, "u1"), cv2.IMREAD_COLOR)
+    blurred = encode(cv2.GaussianBlur(photo, (0, 0), 3))
+    frames = [
+        face_pb2.Frame(encoded=blurred),
+        face_pb2.Frame(aligned=encode(np.full((200, 200, 3), 99, "u1"))),
+        face_pb2.Frame(encoded=encode(photo[:, 205:])),
+        face_pb2.Frame(encoded=blurred, include_ungradable=True),
+        face_pb2.Frame(encoded=astronaut),
+    ]
+    request = messages.GradePalsyRequest(frames=frames)
+    response = lives_on.faces.GradePalsy(request, metadata=lives_on.metadata(), timeout=60)
+    assert [frame.status for frame in response.frames] == [5, 5, 5, 5, 1]
+    blur, occlusion = face_pb2.UNGRADABLE_REASON_BLUR, face_pb2.UNGRADABLE_REASON_OCCLUSION
+    assert [frame.ungradable_reason for frame in response.frames] == [
+        blur,
+        blur,
+        occlusion,
+        blur,
+        0,
+    ]
+    assert "the face is blurred: sharpness" in response.frames[0].message
+    graded = [frame.faces[0].HasField("palsy") for frame in response.frames]
+    assert graded == [False, False, False, True, True]
+    assert all(frame.faces[0].box.width > 50 for frame in response.frames)
+    # Only the last one counts.
+    assert response.num_frames_used == 1
+    assert response.pooled == response.frames[4].faces[0].palsy
 
 
 def test_a_palsy_is_graded_over_several_frames(lives_on, astronaut):

@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,11 +56,14 @@ class FoundFace:
         box: x, y, width, height of the face's points, cut at the photo's border.
         landmarks: (49, 2) float32.
         landmarks_68: (68, 2) float32.
+        pose_deg: Yaw (positive: the face turns to the picture's right) and pitch (positive: up), as
+            MediaPipe fits its canonical head; None where nobody has said it.
     """
 
     box: Box
     landmarks: NDArray[np.float32]
     landmarks_68: NDArray[np.float32]
+    pose_deg: tuple[float, float] | None = None
 
 
 class FaceFinder:
@@ -106,12 +109,15 @@ class FaceFinder:
         found = []
         for x, y, tile_width, tile_height in tiles:
             tile = frame[y : y + tile_height, x : x + tile_width]
-            for points in self._detect(tile):
-                found.append(_face_of(points + _pair(x, y), width=width, height=height))
+            for points, pose_deg in self._detect(tile):
+                face = _face_of(points + _pair(x, y), width=width, height=height)
+                found.append(replace(face, pose_deg=pose_deg))
         return _largest_first_without_twins(found)
 
-    def _detect(self, tile: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Return the 478 points of each face in pixels of the tile."""
+    def _detect(
+        self, tile: NDArray[np.uint8]
+    ) -> list[tuple[NDArray[np.float32], tuple[float, float]]]:
+        """Return the 478 points of each face in pixels of the tile, and its yaw and pitch."""
         from mediapipe import Image, ImageFormat
 
         size = _pair(tile.shape[1], tile.shape[0])
@@ -119,8 +125,13 @@ class FaceFinder:
         with self._lock:
             result = self._landmarker.detect(picture)
         return [
-            np.array([(point.x, point.y) for point in points], dtype=np.float32) * size
-            for points in result.face_landmarks
+            (
+                np.array([(point.x, point.y) for point in points], dtype=np.float32) * size,
+                _yaw_and_pitch(np.asarray(matrix)),
+            )
+            for points, matrix in zip(
+                result.face_landmarks, result.facial_transformation_matrixes, strict=True
+            )
         ]
 
 
@@ -156,9 +167,18 @@ def _create_landmarker(model: bytes):  # noqa: ANN202 - MediaPipe is imported in
     from mediapipe.tasks.python.vision import FaceLandmarker, FaceLandmarkerOptions
 
     options = FaceLandmarkerOptions(
-        base_options=BaseOptions(model_asset_buffer=model), num_faces=MAX_FACES
+        base_options=BaseOptions(model_asset_buffer=model),
+        num_faces=MAX_FACES,
+        output_facial_transformation_matrixes=True,
     )
     return FaceLandmarker.create_from_options(options)
+
+
+def _yaw_and_pitch(matrix: NDArray[np.floating]) -> tuple[float, float]:
+    """Return degrees from the (4, 4) map of a head's axes: right, up, to the viewer."""
+    near = matrix[:3, 2] / np.linalg.norm(matrix[:3, 2])
+    yaw, pitch = np.arctan2(near[0], near[2]), np.arcsin(np.clip(near[1], -1, 1))
+    return float(np.rad2deg(yaw)), float(np.rad2deg(pitch))
 
 
 def _close(landmarker) -> None:  # noqa: ANN001 - MediaPipe is imported inside

@@ -14,6 +14,7 @@ from aufleet.data.decoding import decode_frame
 from aufleet.data.faces import FaceFinder, FoundFace
 from aufleet.errors import DeadlineError, FaceError, OverloadedError
 from aufleet.serving.exchange import LocatedFace, LocatedFaces
+from aufleet.serving.gradability import judge_face
 
 
 class Finder(Protocol):
@@ -109,6 +110,7 @@ def _align_faces(
                 landmarks=face.landmarks,
                 aligned=aligned.frame,
                 to_aligned=aligned.to_aligned,
+                ungradable=judge_face(face, aligned.frame, shape=frame.shape),
             )
         )
     return tuple(faces)

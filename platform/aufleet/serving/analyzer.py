@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -17,7 +17,8 @@ from aufleet.data.records import ALIGNED_SIZE
 from aufleet.domain.action_units import label_of
 from aufleet.errors import FrameError, PackageError
 from aufleet.serving.batching import Batcher
-from aufleet.serving.exchange import ModelFacts, NetworkAnswers
+from aufleet.serving.exchange import ModelFacts, NetworkAnswers, Ungradable
+from aufleet.serving.gradability import judge_sharpness
 
 if TYPE_CHECKING:
     import torch
@@ -73,6 +74,7 @@ class _FaceAnswer:
     probabilities: NDArray[np.float32]
     landmarks: NDArray[np.float32] | None
     side: NDArray[np.float32] | None
+    regions: NDArray[np.float32] | None
     attention_png: bytes | None
 
 
@@ -155,8 +157,9 @@ class Analyzer:
             FrameError: Not a picture, or not of 200 x 200 pixels.
             DeadlineError: Its turn came too late.
         """
-        pixels = await asyncio.to_thread(_decode_aligned, encoded)
-        return await self.analyze([pixels], attention=attention, timeout_s=timeout_s)
+        pixels, ungradable = await asyncio.to_thread(_decode_aligned, encoded)
+        answers = await self.analyze([pixels], attention=attention, timeout_s=timeout_s)
+        return replace(answers, ungradable=ungradable)
 
     def _warm_up(self, card: "Card", *, batch_sizes: Sequence[int]) -> ModelFacts:
         grey = np.zeros((3, CROP_SIZE, CROP_SIZE), dtype=np.float32)
@@ -170,6 +173,7 @@ class Analyzer:
             thresholds=tuple(card.thresholds[label_of(unit)] for unit in card.units),
             frame_size=card.frame_size,
             has_side=prediction.side is not None,
+            has_regions=prediction.regions is not None,
         )
 
     def _predict(self, faces: Sequence[_Face]) -> "Prediction":
@@ -184,12 +188,14 @@ class Analyzer:
         rows = range(len(faces))
         probabilities = _rows(prediction.probabilities, rows)
         landmarks, side = _rows(prediction.landmarks, rows), _rows(prediction.side, rows)
+        regions = _rows(prediction.regions, rows)
         maps = _rows(prediction.maps if any(face.attention for face in faces) else None, rows)
         return [
             _FaceAnswer(
                 probabilities=_known(probabilities[row]),
                 landmarks=_to_aligned(landmarks[row]),
                 side=side[row],
+                regions=regions[row],
                 attention_png=_draw(maps[row]) if faces[row].attention else None,
             )
             for row in rows
@@ -209,7 +215,8 @@ def _check_inputs(package: Package, *, uri: str) -> None:
         )
 
 
-def _decode_aligned(encoded: bytes) -> NDArray[np.uint8]:
+def _decode_aligned(encoded: bytes) -> tuple[NDArray[np.uint8], Ungradable | None]:
+    """Return an aligned frame, and why it must not be judged."""
     frame = decode_frame(encoded, max_pixels=ALIGNED_SIZE**2)
     if frame.shape[:2] != (ALIGNED_SIZE, ALIGNED_SIZE):
         height, width = frame.shape[:2]
@@ -217,7 +224,7 @@ def _decode_aligned(encoded: bytes) -> NDArray[np.uint8]:
             f"the aligned frame is {width} x {height} pixels",
             f"send {ALIGNED_SIZE} x {ALIGNED_SIZE}",
         )
-    return frame
+    return frame, judge_sharpness(frame)
 
 
 def _input_of(pixels: Pixels) -> NDArray[np.float32]:
@@ -260,11 +267,13 @@ def _draw(maps: NDArray[np.float32] | None) -> bytes | None:
 def _stack(answers: Sequence[_FaceAnswer], *, network_ms: float) -> NetworkAnswers:
     landmarks = [answer.landmarks for answer in answers if answer.landmarks is not None]
     side = [answer.side for answer in answers if answer.side is not None]
+    regions = [answer.regions for answer in answers if answer.regions is not None]
     pictures = [answer.attention_png for answer in answers if answer.attention_png is not None]
     return NetworkAnswers(
         probabilities=np.stack([answer.probabilities for answer in answers]),
         landmarks=np.stack(landmarks) if landmarks else None,
         side=np.stack(side) if side else None,
+        regions=np.stack(regions) if regions else None,
         attention_png=tuple(pictures) or None,
         network_ms=network_ms,
     )

@@ -10,8 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Task = Literal["au", "palsy"]
+Reason = Literal["pose", "blur", "occlusion"]
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels of the sent frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ungradable:
+    """Why a face must not be judged."""
+
+    reason: Reason
+    """The first that was found."""
+    message: str
+    """One sentence for a person: what was measured, and what is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,6 +37,8 @@ class LocatedFace:
     """(200, 200, 3) RGB."""
     to_aligned: NDArray[np.float64]
     """(2, 3), maps points of the sent frame to points of the aligned one."""
+    ungradable: Ungradable | None = None
+    """None where it can be judged."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +65,10 @@ class NetworkAnswers:
     """N pictures of 200 x 200; None where they were not asked for or the network has no maps."""
     network_ms: float
     """From the call's arrival at the analyzer until its answer."""
+    regions: NDArray[np.float32] | None = None
+    """(N, 12) impairment in the order of `REGION_NAMES`; None without the head."""
+    ungradable: Ungradable | None = None
+    """Of a frame that came encoded and aligned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +89,8 @@ class ModelFacts:
     """Side of the square crop that the network takes, in pixels."""
     has_side: bool
     """It tells the affected side."""
+    has_regions: bool = False
+    """It tells how impaired each region of the face is."""
 
     @property
     def num_outputs(self) -> int:

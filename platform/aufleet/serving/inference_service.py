@@ -127,8 +127,9 @@ def _output_of_images(frames: Sequence[AnalyzedFrame], *, num_outputs: int) -> I
     probability = np.full((len(frames), num_outputs), np.nan, dtype=np.float32)
     landmarks = np.full((len(frames), NUM_POINTS, 2), np.nan, dtype=np.float32)
     for row, frame in enumerate(frames):
-        if frame.faces:
+        if frame.faces and frame.faces[0].probabilities.size:
             probability[row] = frame.faces[0].probabilities
+        if frame.faces:
             landmarks[row] = frame.faces[0].landmarks
     status = np.array([frame.status for frame in frames], dtype=np.int32)
     return InferenceOutput(probability=probability, landmarks=landmarks, status=status)

@@ -4,8 +4,8 @@ A frame that cannot be used has its own status; an error of this module is for t
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -18,10 +18,23 @@ from aufleet.data.records import ALIGNED_SIZE
 from aufleet.errors import FrameError, InvalidRequestError
 from aufleet.serving.call import Call
 from aufleet.serving.config import Limits
-from aufleet.serving.exchange import Box, LocatedFace, LocatedFaces, NetworkAnswers
+from aufleet.serving.exchange import (
+    Box,
+    LocatedFace,
+    LocatedFaces,
+    NetworkAnswers,
+    Ungradable,
+)
 from aufleet.serving.replicas import answer_of
 
 ALIGNED_BOX: Box = (0.0, 0.0, float(ALIGNED_SIZE), float(ALIGNED_SIZE))
+_NOTHING: dict[str, Any] = {
+    "probabilities": np.empty(0, dtype=np.float32),
+    "side": None,
+    "regions": None,
+    "attention_png": None,
+}
+"""What a face that is not judged has."""
 
 _Result = TypeVar("_Result")
 
@@ -49,11 +62,15 @@ class AnalyzedFace:
     """(49, 2) pixels of the sent frame: the network's, or the aligner's where it predicts none;
     (0, 2) for an aligned frame without either."""
     probabilities: NDArray[np.float32]
-    """(U,) or (4,)."""
+    """(U,) or (4,); (0,) of a face that was not judged."""
     side: NDArray[np.float32] | None = None
     """(3,): none, patient's left, patient's right."""
+    regions: NDArray[np.float32] | None = None
+    """(12,) impairment in the order of `REGION_NAMES`."""
     attention_png: bytes | None = None
     """Where the network looked."""
+    ungradable: Ungradable | None = None
+    """Why it must not be judged; it has numbers only where the caller asked for them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,6 +83,8 @@ class AnalyzedFrame:
     """The largest first."""
     message: str = ""
     """One sentence where the status is not OK."""
+    ungradable: Ungradable | None = None
+    """Why, where the status is UNGRADABLE."""
     timings_ms: dict[str, float] = field(default_factory=dict)
     """Stage -> time."""
 
@@ -209,17 +228,22 @@ class Pipeline:
                 message="the picture holds no face that is large enough",
                 timings_ms=located.timings_ms,
             )
+        judged = [
+            face for face in located.faces if frame.include_ungradable or face.ungradable is None
+        ]
+        if not judged:
+            return _frame_of(map(_not_judged, located.faces), timings_ms=located.timings_ms)
         answers: NetworkAnswers = await answer_of(
             analyzer.analyze.remote(
-                [face.aligned for face in located.faces],
-                attention=attention,
-                timeout_s=call.remaining_s,
+                [face.aligned for face in judged], attention=attention, timeout_s=call.remaining_s
             )
         )
-        faces = tuple(_place(face, answers, row) for row, face in enumerate(located.faces))
-        return AnalyzedFrame(
-            status=face_pb2.FRAME_STATUS_OK,
-            faces=faces,
+        rows = iter(range(len(judged)))
+        return _frame_of(
+            (
+                _place(face, answers, next(rows)) if face in judged else _not_judged(face)
+                for face in located.faces
+            ),
             timings_ms={**located.timings_ms, "network": answers.network_ms},
         )
 
@@ -233,10 +257,35 @@ async def _analyze_aligned(
         )
     )
     landmarks = np.empty((0, 2)) if answers.landmarks is None else answers.landmarks[0]
+    face = _face(answers, 0, box=ALIGNED_BOX, landmarks=landmarks.astype(np.float64))
+    face = replace(face, ungradable=answers.ungradable)
+    if face.ungradable is not None and not frame.include_ungradable:
+        face = replace(face, **_NOTHING)
+    return _frame_of([face], timings_ms={"network": answers.network_ms})
+
+
+def _frame_of(faces: Iterable[AnalyzedFace], *, timings_ms: dict[str, float]) -> AnalyzedFrame:
+    """Return the frame: fine where one of its faces can be judged, else the largest says why."""
+    faces = tuple(faces)
+    if any(face.ungradable is None for face in faces):
+        return AnalyzedFrame(status=face_pb2.FRAME_STATUS_OK, faces=faces, timings_ms=timings_ms)
+    reason = faces[0].ungradable
+    assert reason is not None
     return AnalyzedFrame(
-        status=face_pb2.FRAME_STATUS_OK,
-        faces=(_face(answers, 0, box=ALIGNED_BOX, landmarks=landmarks.astype(np.float64)),),
-        timings_ms={"network": answers.network_ms},
+        status=face_pb2.FRAME_STATUS_UNGRADABLE,
+        faces=faces,
+        message=reason.message,
+        ungradable=reason,
+        timings_ms=timings_ms,
+    )
+
+
+def _not_judged(face: LocatedFace) -> AnalyzedFace:
+    return AnalyzedFace(
+        box=face.box,
+        landmarks=face.landmarks.astype(np.float64),
+        ungradable=face.ungradable,
+        **_NOTHING,
     )
 
 
@@ -245,7 +294,8 @@ def _place(face: LocatedFace, answers: NetworkAnswers, row: int) -> AnalyzedFace
     landmarks = face.landmarks.astype(np.float64)
     if answers.landmarks is not None:
         landmarks = undo_affine(face.to_aligned, answers.landmarks[row])
-    return _face(answers, row, box=face.box, landmarks=landmarks)
+    placed = _face(answers, row, box=face.box, landmarks=landmarks)
+    return replace(placed, ungradable=face.ungradable)
 
 
 def _face(
@@ -256,6 +306,7 @@ def _face(
         landmarks=landmarks,
         probabilities=answers.probabilities[row],
         side=None if answers.side is None else answers.side[row],
+        regions=None if answers.regions is None else answers.regions[row],
         attention_png=None if answers.attention_png is None else answers.attention_png[row],
     )
 

@@ -1,8 +1,8 @@
 """Probabilities of a video smoothed over time, each face by itself.
 
 Exponential smoothing by the frames' own times: after a gap of dt seconds the new frame weighs
-1 - exp(-dt / time constant). Units are smoothed as probabilities, grades and side as
-log-probabilities, whose exponentials are normalised. What the caller gets is
+1 - exp(-dt / time constant). Units and region values are smoothed as they are, grades
+and side as log-probabilities, whose exponentials are normalised. What the caller gets is
 
 - the first frame of a face as it is;
 - nothing from a frame in which the face is missing or must not be judged: it neither changes the
@@ -74,7 +74,7 @@ class Smoother:
         known = [track for track in self._tracks if track.time_s >= oldest_s]
         smoothed, seen = [], []
         for face in frame.faces:
-            if face.probabilities.size == 0:
+            if face.ungradable is not None:
                 smoothed.append(face)
                 continue
             track = _take_nearest(known, box=face.box)
@@ -113,14 +113,14 @@ def _values_of(face: AnalyzedFace, *, task: Task) -> Values:
     values = {"probabilities": _scaled(face.probabilities, exclusive=exclusive)}
     if face.side is not None:
         values["side"] = _scaled(face.side, exclusive=True)
+    if face.regions is not None:
+        values["regions"] = face.regions.astype(np.float64)
     return values
 
 
 def _with_values(face: AnalyzedFace, values: Values, *, task: Task) -> AnalyzedFace:
-    numbers = {
-        name: _unscaled(value, exclusive=name == "side" or task == "palsy")
-        for name, value in values.items()
-    }
+    exclusive = {"probabilities": task == "palsy", "side": True, "regions": False}
+    numbers = {name: _unscaled(value, exclusive=exclusive[name]) for name, value in values.items()}
     return replace(face, **numbers)
 
 

@@ -20,7 +20,13 @@ from aufleet.inference.v2.open_inference_pb2_grpc import (
 from aufleet.serving.access_log import AccessLog
 from aufleet.serving.config import Limits
 from aufleet.serving.directory import Directory, HealthServicer
-from aufleet.serving.exchange import LocatedFace, LocatedFaces, ModelFacts, NetworkAnswers
+from aufleet.serving.exchange import (
+    LocatedFace,
+    LocatedFaces,
+    ModelFacts,
+    NetworkAnswers,
+    Ungradable,
+)
 from aufleet.serving.face_service import FaceAnalysisService
 from aufleet.serving.guard import Guard
 from aufleet.serving.inference_service import InferenceService
@@ -33,6 +39,10 @@ NETWORK_POINT = (100.0, 90.0)
 """Where the plain network sees every landmark, in pixels of the aligned frame."""
 SHIFT = np.array([[2.0, 0.0, 10.0], [0.0, 2.0, 20.0]])
 """The plain aligner's map from frame to aligned frame: x' = 2x + 10, y' = 2y + 20."""
+
+
+TURNED = Ungradable(reason="pose", message="the head is turned too far")
+"""What the plain aligner says of the faces whose numbers are in `ungradable`."""
 
 
 class Method:
@@ -48,21 +58,36 @@ class Method:
 class PlainReplicas:
     """Aligner and analyzer in one; `faces` says how many faces each photo holds."""
 
-    def __init__(self, task="au", *, faces=1, landmarks=True, error=None, delay_s=0.0):
+    def __init__(  # noqa: PLR0913
+        self,
+        task="au",
+        *,
+        faces=1,
+        landmarks=True,
+        error=None,
+        delay_s=0.0,
+        ungradable=(),
+        regions=False,
+    ):
+        self.ungradable, self.regions = ungradable, regions
         self.task, self.faces, self.with_landmarks = task, faces, landmarks
         self.error, self.delay_s, self.cancelled = error, delay_s, 0
         self.locate, self.describe = Method(self._locate), Method(self._describe)
         self.analyze, self.analyze_encoded = Method(self._analyze), Method(self._analyze_encoded)
 
     async def _locate(self, encoded, *, every_face, timeout_s):
-        face = LocatedFace(
-            box=(1.0, 2.0, 30.0, 40.0),
-            landmarks=np.full((49, 2), 5.0, np.float32),
-            aligned=np.zeros((200, 200, 3), np.uint8),
-            to_aligned=SHIFT,
-        )
         count = self.faces if every_face else min(self.faces, 1)
-        return LocatedFaces(faces=(face,) * count, timings_ms={"decode": 1.0})
+        faces = tuple(
+            LocatedFace(
+                box=(1.0, 2.0, 30.0, 40.0),
+                landmarks=np.full((49, 2), 5.0, np.float32),
+                aligned=np.zeros((200, 200, 3), np.uint8),
+                to_aligned=SHIFT,
+                ungradable=TURNED if number in self.ungradable else None,
+            )
+            for number in range(count)
+        )
+        return LocatedFaces(faces=faces, timings_ms={"decode": 1.0})
 
     async def _describe(self):
         units = UNITS if self.task == "au" else ()
@@ -74,6 +99,7 @@ class PlainReplicas:
             thresholds=THRESHOLDS[: len(units)],
             frame_size=176,
             has_side=self.task == "palsy",
+            has_regions=self.regions,
         )
 
     async def _analyze(self, faces, *, attention, timeout_s):
@@ -91,6 +117,7 @@ class PlainReplicas:
             probabilities=np.tile(np.float32(row), (count, 1)),
             landmarks=point if self.with_landmarks else None,
             side=np.tile(np.float32([0.1, 0.8, 0.1]), (count, 1)) if self.task == "palsy" else None,
+            regions=np.tile(np.float32(np.arange(12) / 12), (count, 1)) if self.regions else None,
             attention_png=(b"png",) * count if attention else None,
             network_ms=2.0,
         )

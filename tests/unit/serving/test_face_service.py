@@ -174,6 +174,63 @@ def test_a_mirrored_frame_swaps_the_side(open_edge):
     assert response.frames[0].faces[0].palsy.side == face_pb2.SIDE_PATIENT_RIGHT
 
 
+def test_a_face_that_must_not_be_judged_has_its_reason_and_no_answer(open_edge):
+    replicas = PlainReplicas("palsy", ungradable={0})
+    request = messages.GradePalsyRequest(frames=[PHOTO, PHOTO])
+    response, _ = call(open_edge, request, method="GradePalsy", replicas=replicas)
+    frame = response.frames[0]
+    assert frame.status == face_pb2.FRAME_STATUS_UNGRADABLE
+    assert frame.ungradable_reason == face_pb2.UNGRADABLE_REASON_POSE
+    assert frame.message == "the head is turned too far"
+    assert frame.faces[0].box.width == 30
+    assert len(frame.faces[0].landmarks) == 49
+    assert not frame.faces[0].HasField("palsy")
+    assert (response.num_frames_used, response.HasField("pooled")) == (0, False)
+
+
+def test_it_is_answered_on_request_and_still_says_so(open_edge):
+    frame = face_pb2.Frame(encoded=encode(), include_ungradable=True)
+    response, _ = call(open_edge, detect(frame), replicas=PlainReplicas(ungradable={0}))
+    assert response.frames[0].status == face_pb2.FRAME_STATUS_UNGRADABLE
+    assert [unit.unit for unit in response.frames[0].faces[0].units] == [1, 12]
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+def test_of_several_faces_each_says_whether_it_is_judged(open_edge, turned):
+    frame = face_pb2.Frame(encoded=encode(), faces=face_pb2.FACE_SELECTION_ALL)
+    replicas = PlainReplicas("palsy", faces=2, ungradable={turned})
+    request = messages.GradePalsyRequest(frames=[frame, frame])
+    response, _ = call(open_edge, request, method="GradePalsy", replicas=replicas)
+    assert response.frames[0].status == face_pb2.FRAME_STATUS_OK
+    faces = response.frames[0].faces
+    assert [face.HasField("palsy") for face in faces] == [turned == 1, turned == 0]
+    assert faces[turned].ungradable_reason == face_pb2.UNGRADABLE_REASON_POSE
+    # The smaller face may be somebody else: it is never pooled in the larger one's place.
+    assert response.num_frames_used == (2 if turned == 1 else 0)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_regions_come_from_a_trained_head_by_the_patients_own_sides(open_edge, mirrored):
+    frame = face_pb2.Frame(encoded=encode(), mirrored=mirrored)
+    request = messages.GradePalsyRequest(frames=[frame])
+    replicas = PlainReplicas("palsy", regions=True)
+    response, _ = call(open_edge, request, method="GradePalsy", replicas=replicas)
+    values = {each.region: each.impairment for each in response.frames[0].faces[0].palsy.regions}
+    assert len(values) == 12
+    # The network's first region is the brow at the picture's left.
+    first = "brow_left" if mirrored else "brow_right"
+    assert values[first] == 0.0
+    assert values["mouth_corner_left" if mirrored else "mouth_corner_right"] == pytest.approx(
+        8 / 12
+    )
+
+
+def test_without_a_trained_head_there_are_no_regions(open_edge):
+    request = messages.GradePalsyRequest(frames=[PHOTO])
+    response, _ = call(open_edge, request, method="GradePalsy", replicas=PlainReplicas("palsy"))
+    assert not response.frames[0].faces[0].palsy.regions
+
+
 def test_models_are_listed_by_task(open_edge):
     models = {"faces": PlainReplicas(), "palsy": PlainReplicas("palsy")}
     request = messages.ListModelsRequest(task=model_pb2.TASK_PALSY)

@@ -24,39 +24,39 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61ufleet/api/v1/face.proto\x12\x0e\x61ufleet.api.v1\"\x84\x01\n\x05\x46rame\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07\x61ligned\x18\x02 \x01(\x0cH\x00\x12\n\n\x02id\x18\x03 \x01(\t\x12\x10\n\x08mirrored\x18\x04 \x01(\x08\x12,\n\x05\x66\x61\x63\x65s\x18\x05 \x01(\x0e\x32\x1d.aufleet.api.v1.FaceSelectionB\t\n\x07\x63ontent\":\n\x03\x42ox\x12\t\n\x01x\x18\x01 \x01(\x02\x12\t\n\x01y\x18\x02 \x01(\x02\x12\r\n\x05width\x18\x03 \x01(\x02\x12\x0e\n\x06height\x18\x04 \x01(\x02\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x02\x12\t\n\x01y\x18\x02 \x01(\x02\"Q\n\tUnitScore\x12\x0c\n\x04unit\x18\x01 \x01(\x05\x12\x13\n\x0bprobability\x18\x02 \x01(\x02\x12\x11\n\tthreshold\x18\x03 \x01(\x02\x12\x0e\n\x06\x61\x63tive\x18\x04 \x01(\x08\"O\n\x12GradeProbabilities\x12\x0e\n\x06normal\x18\x01 \x01(\x02\x12\x0b\n\x03low\x18\x02 \x01(\x02\x12\x0e\n\x06medium\x18\x03 \x01(\x02\x12\x0c\n\x04high\x18\x04 \x01(\x02\"1\n\x0bRegionValue\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x12\n\nimpairment\x18\x02 \x01(\x02\"\x8d\x02\n\x0bPalsyResult\x12)\n\x05grade\x18\x01 \x01(\x0e\x32\x1a.aufleet.api.v1.PalsyGrade\x12\x39\n\rprobabilities\x18\x02 \x01(\x0b\x32\".aufleet.api.v1.GradeProbabilities\x12\x1b\n\x13house_brackmann_min\x18\x03 \x01(\x05\x12\x1b\n\x13house_brackmann_max\x18\x04 \x01(\x05\x12\'\n\x04side\x18\x05 \x01(\x0e\x32\x14.aufleet.api.v1.SideH\x00\x88\x01\x01\x12,\n\x07regions\x18\x06 \x03(\x0b\x32\x1b.aufleet.api.v1.RegionValueB\x07\n\x05_side\"\xe5\x01\n\x04\x46\x61\x63\x65\x12 \n\x03\x62ox\x18\x01 \x01(\x0b\x32\x13.aufleet.api.v1.Box\x12(\n\tlandmarks\x18\x02 \x03(\x0b\x32\x15.aufleet.api.v1.Point\x12(\n\x05units\x18\x03 \x03(\x0b\x32\x19.aufleet.api.v1.UnitScore\x12/\n\x05palsy\x18\x04 \x01(\x0b\x32\x1b.aufleet.api.v1.PalsyResultH\x00\x88\x01\x01\x12\x1a\n\rattention_png\x18\x05 \x01(\x0cH\x01\x88\x01\x01\x42\x08\n\x06_palsyB\x10\n\x0e_attention_png\"\xb9\x01\n\x0b\x46rameResult\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.aufleet.api.v1.FrameStatus\x12;\n\x11ungradable_reason\x18\x03 \x01(\x0e\x32 .aufleet.api.v1.UngradableReason\x12#\n\x05\x66\x61\x63\x65s\x18\x04 \x03(\x0b\x32\x14.aufleet.api.v1.Face\x12\x0f\n\x07message\x18\x05 \x01(\t*c\n\rFaceSelection\x12\x1e\n\x1a\x46\x41\x43\x45_SELECTION_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x41\x43\x45_SELECTION_LARGEST\x10\x01\x12\x16\n\x12\x46\x41\x43\x45_SELECTION_ALL\x10\x02*\xb8\x01\n\x0b\x46rameStatus\x12\x1c\n\x18\x46RAME_STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46RAME_STATUS_OK\x10\x01\x12\x18\n\x14\x46RAME_STATUS_NO_FACE\x10\x02\x12\x1d\n\x19\x46RAME_STATUS_NOT_AN_IMAGE\x10\x03\x12 \n\x1c\x46RAME_STATUS_TOO_MANY_PIXELS\x10\x04\x12\x1b\n\x17\x46RAME_STATUS_UNGRADABLE\x10\x05*\x8e\x01\n\x10UngradableReason\x12!\n\x1dUNGRADABLE_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16UNGRADABLE_REASON_POSE\x10\x01\x12\x1a\n\x16UNGRADABLE_REASON_BLUR\x10\x02\x12\x1f\n\x1bUNGRADABLE_REASON_OCCLUSION\x10\x03*\x84\x01\n\nPalsyGrade\x12\x1b\n\x17PALSY_GRADE_UNSPECIFIED\x10\x00\x12\x16\n\x12PALSY_GRADE_NORMAL\x10\x01\x12\x13\n\x0fPALSY_GRADE_LOW\x10\x02\x12\x16\n\x12PALSY_GRADE_MEDIUM\x10\x03\x12\x14\n\x10PALSY_GRADE_HIGH\x10\x04*Z\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\r\n\tSIDE_NONE\x10\x01\x12\x15\n\x11SIDE_PATIENT_LEFT\x10\x02\x12\x16\n\x12SIDE_PATIENT_RIGHT\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61ufleet/api/v1/face.proto\x12\x0e\x61ufleet.api.v1\"\xa0\x01\n\x05\x46rame\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07\x61ligned\x18\x02 \x01(\x0cH\x00\x12\n\n\x02id\x18\x03 \x01(\t\x12\x10\n\x08mirrored\x18\x04 \x01(\x08\x12,\n\x05\x66\x61\x63\x65s\x18\x05 \x01(\x0e\x32\x1d.aufleet.api.v1.FaceSelection\x12\x1a\n\x12include_ungradable\x18\x06 \x01(\x08\x42\t\n\x07\x63ontent\":\n\x03\x42ox\x12\t\n\x01x\x18\x01 \x01(\x02\x12\t\n\x01y\x18\x02 \x01(\x02\x12\r\n\x05width\x18\x03 \x01(\x02\x12\x0e\n\x06height\x18\x04 \x01(\x02\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x02\x12\t\n\x01y\x18\x02 \x01(\x02\"Q\n\tUnitScore\x12\x0c\n\x04unit\x18\x01 \x01(\x05\x12\x13\n\x0bprobability\x18\x02 \x01(\x02\x12\x11\n\tthreshold\x18\x03 \x01(\x02\x12\x0e\n\x06\x61\x63tive\x18\x04 \x01(\x08\"O\n\x12GradeProbabilities\x12\x0e\n\x06normal\x18\x01 \x01(\x02\x12\x0b\n\x03low\x18\x02 \x01(\x02\x12\x0e\n\x06medium\x18\x03 \x01(\x02\x12\x0c\n\x04high\x18\x04 \x01(\x02\"1\n\x0bRegionValue\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x12\n\nimpairment\x18\x02 \x01(\x02\"\x8d\x02\n\x0bPalsyResult\x12)\n\x05grade\x18\x01 \x01(\x0e\x32\x1a.aufleet.api.v1.PalsyGrade\x12\x39\n\rprobabilities\x18\x02 \x01(\x0b\x32\".aufleet.api.v1.GradeProbabilities\x12\x1b\n\x13house_brackmann_min\x18\x03 \x01(\x05\x12\x1b\n\x13house_brackmann_max\x18\x04 \x01(\x05\x12\'\n\x04side\x18\x05 \x01(\x0e\x32\x14.aufleet.api.v1.SideH\x00\x88\x01\x01\x12,\n\x07regions\x18\x06 \x03(\x0b\x32\x1b.aufleet.api.v1.RegionValueB\x07\n\x05_side\"\xa2\x02\n\x04\x46\x61\x63\x65\x12 \n\x03\x62ox\x18\x01 \x01(\x0b\x32\x13.aufleet.api.v1.Box\x12(\n\tlandmarks\x18\x02 \x03(\x0b\x32\x15.aufleet.api.v1.Point\x12(\n\x05units\x18\x03 \x03(\x0b\x32\x19.aufleet.api.v1.UnitScore\x12/\n\x05palsy\x18\x04 \x01(\x0b\x32\x1b.aufleet.api.v1.PalsyResultH\x00\x88\x01\x01\x12\x1a\n\rattention_png\x18\x05 \x01(\x0cH\x01\x88\x01\x01\x12;\n\x11ungradable_reason\x18\x06 \x01(\x0e\x32 .aufleet.api.v1.UngradableReasonB\x08\n\x06_palsyB\x10\n\x0e_attention_png\"\xb9\x01\n\x0b\x46rameResult\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.aufleet.api.v1.FrameStatus\x12;\n\x11ungradable_reason\x18\x03 \x01(\x0e\x32 .aufleet.api.v1.UngradableReason\x12#\n\x05\x66\x61\x63\x65s\x18\x04 \x03(\x0b\x32\x14.aufleet.api.v1.Face\x12\x0f\n\x07message\x18\x05 \x01(\t*c\n\rFaceSelection\x12\x1e\n\x1a\x46\x41\x43\x45_SELECTION_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x41\x43\x45_SELECTION_LARGEST\x10\x01\x12\x16\n\x12\x46\x41\x43\x45_SELECTION_ALL\x10\x02*\xb8\x01\n\x0b\x46rameStatus\x12\x1c\n\x18\x46RAME_STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x46RAME_STATUS_OK\x10\x01\x12\x18\n\x14\x46RAME_STATUS_NO_FACE\x10\x02\x12\x1d\n\x19\x46RAME_STATUS_NOT_AN_IMAGE\x10\x03\x12 \n\x1c\x46RAME_STATUS_TOO_MANY_PIXELS\x10\x04\x12\x1b\n\x17\x46RAME_STATUS_UNGRADABLE\x10\x05*\x8e\x01\n\x10UngradableReason\x12!\n\x1dUNGRADABLE_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16UNGRADABLE_REASON_POSE\x10\x01\x12\x1a\n\x16UNGRADABLE_REASON_BLUR\x10\x02\x12\x1f\n\x1bUNGRADABLE_REASON_OCCLUSION\x10\x03*\x84\x01\n\nPalsyGrade\x12\x1b\n\x17PALSY_GRADE_UNSPECIFIED\x10\x00\x12\x16\n\x12PALSY_GRADE_NORMAL\x10\x01\x12\x13\n\x0fPALSY_GRADE_LOW\x10\x02\x12\x16\n\x12PALSY_GRADE_MEDIUM\x10\x03\x12\x14\n\x10PALSY_GRADE_HIGH\x10\x04*Z\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\r\n\tSIDE_NONE\x10\x01\x12\x15\n\x11SIDE_PATIENT_LEFT\x10\x02\x12\x16\n\x12SIDE_PATIENT_RIGHT\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aufleet.api.v1.face_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FACESELECTION']._serialized_start=1178
-  _globals['_FACESELECTION']._serialized_end=1277
-  _globals['_FRAMESTATUS']._serialized_start=1280
-  _globals['_FRAMESTATUS']._serialized_end=1464
-  _globals['_UNGRADABLEREASON']._serialized_start=1467
-  _globals['_UNGRADABLEREASON']._serialized_end=1609
-  _globals['_PALSYGRADE']._serialized_start=1612
-  _globals['_PALSYGRADE']._serialized_end=1744
-  _globals['_SIDE']._serialized_start=1746
-  _globals['_SIDE']._serialized_end=1836
+  _globals['_FACESELECTION']._serialized_start=1267
+  _globals['_FACESELECTION']._serialized_end=1366
+  _globals['_FRAMESTATUS']._serialized_start=1369
+  _globals['_FRAMESTATUS']._serialized_end=1553
+  _globals['_UNGRADABLEREASON']._serialized_start=1556
+  _globals['_UNGRADABLEREASON']._serialized_end=1698
+  _globals['_PALSYGRADE']._serialized_start=1701
+  _globals['_PALSYGRADE']._serialized_end=1833
+  _globals['_SIDE']._serialized_start=1835
+  _globals['_SIDE']._serialized_end=1925
   _globals['_FRAME']._serialized_start=46
-  _globals['_FRAME']._serialized_end=178
-  _globals['_BOX']._serialized_start=180
-  _globals['_BOX']._serialized_end=238
-  _globals['_POINT']._serialized_start=240
-  _globals['_POINT']._serialized_end=269
-  _globals['_UNITSCORE']._serialized_start=271
-  _globals['_UNITSCORE']._serialized_end=352
-  _globals['_GRADEPROBABILITIES']._serialized_start=354
-  _globals['_GRADEPROBABILITIES']._serialized_end=433
-  _globals['_REGIONVALUE']._serialized_start=435
-  _globals['_REGIONVALUE']._serialized_end=484
-  _globals['_PALSYRESULT']._serialized_start=487
-  _globals['_PALSYRESULT']._serialized_end=756
-  _globals['_FACE']._serialized_start=759
-  _globals['_FACE']._serialized_end=988
-  _globals['_FRAMERESULT']._serialized_start=991
-  _globals['_FRAMERESULT']._serialized_end=1176
+  _globals['_FRAME']._serialized_end=206
+  _globals['_BOX']._serialized_start=208
+  _globals['_BOX']._serialized_end=266
+  _globals['_POINT']._serialized_start=268
+  _globals['_POINT']._serialized_end=297
+  _globals['_UNITSCORE']._serialized_start=299
+  _globals['_UNITSCORE']._serialized_end=380
+  _globals['_GRADEPROBABILITIES']._serialized_start=382
+  _globals['_GRADEPROBABILITIES']._serialized_end=461
+  _globals['_REGIONVALUE']._serialized_start=463
+  _globals['_REGIONVALUE']._serialized_end=512
+  _globals['_PALSYRESULT']._serialized_start=515
+  _globals['_PALSYRESULT']._serialized_end=784
+  _globals['_FACE']._serialized_start=787
+  _globals['_FACE']._serialized_end=1077
+  _globals['_FRAMERESULT']._serialized_start=1080
+  _globals['_FRAMERESULT']._serialized_end=1265
 # @@protoc_insertion_point(module_scope)

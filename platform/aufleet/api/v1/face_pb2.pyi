@@ -67,18 +67,20 @@ SIDE_PATIENT_LEFT: Side
 SIDE_PATIENT_RIGHT: Side
 
 class Frame(_message.Message):
-    __slots__ = ("encoded", "aligned", "id", "mirrored", "faces")
+    __slots__ = ("encoded", "aligned", "id", "mirrored", "faces", "include_ungradable")
     ENCODED_FIELD_NUMBER: _ClassVar[int]
     ALIGNED_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     MIRRORED_FIELD_NUMBER: _ClassVar[int]
     FACES_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_UNGRADABLE_FIELD_NUMBER: _ClassVar[int]
     encoded: bytes
     aligned: bytes
     id: str
     mirrored: bool
     faces: FaceSelection
-    def __init__(self, encoded: _Optional[bytes] = ..., aligned: _Optional[bytes] = ..., id: _Optional[str] = ..., mirrored: _Optional[bool] = ..., faces: _Optional[_Union[FaceSelection, str]] = ...) -> None: ...
+    include_ungradable: bool
+    def __init__(self, encoded: _Optional[bytes] = ..., aligned: _Optional[bytes] = ..., id: _Optional[str] = ..., mirrored: _Optional[bool] = ..., faces: _Optional[_Union[FaceSelection, str]] = ..., include_ungradable: _Optional[bool] = ...) -> None: ...
 
 class Box(_message.Message):
     __slots__ = ("x", "y", "width", "height")
@@ -149,18 +151,20 @@ class PalsyResult(_message.Message):
     def __init__(self, grade: _Optional[_Union[PalsyGrade, str]] = ..., probabilities: _Optional[_Union[GradeProbabilities, _Mapping]] = ..., house_brackmann_min: _Optional[int] = ..., house_brackmann_max: _Optional[int] = ..., side: _Optional[_Union[Side, str]] = ..., regions: _Optional[_Iterable[_Union[RegionValue, _Mapping]]] = ...) -> None: ...
 
 class Face(_message.Message):
-    __slots__ = ("box", "landmarks", "units", "palsy", "attention_png")
+    __slots__ = ("box", "landmarks", "units", "palsy", "attention_png", "ungradable_reason")
     BOX_FIELD_NUMBER: _ClassVar[int]
     LANDMARKS_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
     PALSY_FIELD_NUMBER: _ClassVar[int]
     ATTENTION_PNG_FIELD_NUMBER: _ClassVar[int]
+    UNGRADABLE_REASON_FIELD_NUMBER: _ClassVar[int]
     box: Box
     landmarks: _containers.RepeatedCompositeFieldContainer[Point]
     units: _containers.RepeatedCompositeFieldContainer[UnitScore]
     palsy: PalsyResult
     attention_png: bytes
-    def __init__(self, box: _Optional[_Union[Box, _Mapping]] = ..., landmarks: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., units: _Optional[_Iterable[_Union[UnitScore, _Mapping]]] = ..., palsy: _Optional[_Union[PalsyResult, _Mapping]] = ..., attention_png: _Optional[bytes] = ...) -> None: ...
+    ungradable_reason: UngradableReason
+    def __init__(self, box: _Optional[_Union[Box, _Mapping]] = ..., landmarks: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., units: _Optional[_Iterable[_Union[UnitScore, _Mapping]]] = ..., palsy: _Optional[_Union[PalsyResult, _Mapping]] = ..., attention_png: _Optional[bytes] = ..., ungradable_reason: _Optional[_Union[UngradableReason, str]] = ...) -> None: ...
 
 class FrameResult(_message.Message):
     __slots__ = ("id", "status", "ungradable_reason", "faces", "message")
