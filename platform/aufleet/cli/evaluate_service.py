@@ -68,8 +68,10 @@ def _ask(
 ) -> Sequence[FrameResult]:
     name, version = reference
     if plan.units is None:
-        return client.grade_aligned(crops, model=name, version=version).frames
-    return client.detect_in_aligned(crops, model=name, version=version)
+        return client.grade_aligned(
+            crops, model=name, version=version, include_ungradable=True
+        ).frames
+    return client.detect_in_aligned(crops, model=name, version=version, include_ungradable=True)
 
 
 def _check(answers: Sequence[FrameResult], *, subject: str, version: str) -> None:
@@ -79,7 +81,8 @@ def _check(answers: Sequence[FrameResult], *, subject: str, version: str) -> Non
                 f"version {one.version} of {one.model} answered, not {version}",
                 "wait until the service has loaded it, or name the version that is served",
             )
-        if one.status != "OK":
+        # Offline, a blurred frame counts as any other.
+        if one.status not in {"OK", "UNGRADABLE"}:
             raise DataError(
                 f"the service says {one.status} of frame {number} of subject {subject} "
                 f"({one.message})",

@@ -1,6 +1,7 @@
 """Requests from arguments and results from responses, shared by both clients."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aufleet.api.v1 import face_analysis_service_pb2 as service
@@ -30,7 +31,21 @@ _Response = (
 )
 
 
-def frame(image: Image, *, mirrored: bool, all_faces: bool) -> face_pb2.Frame:
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What a caller wants of a picture beside the answer."""
+
+    mirrored: bool = False
+    """It is a mirror image: sides are swapped back."""
+    all_faces: bool = False
+    """Not the largest alone."""
+    include_attention: bool = False
+    """A picture of where the network looked."""
+    include_ungradable: bool = False
+    """Answers for faces that must not be judged, too."""
+
+
+def frame(image: Image, wishes: Wishes) -> face_pb2.Frame:
     """Return the frame of a picture given as bytes or as the path of a file.
 
     Raises:
@@ -41,29 +56,44 @@ def frame(image: Image, *, mirrored: bool, all_faces: bool) -> face_pb2.Frame:
             image = Path(image).read_bytes()
         except OSError as error:
             raise ConfigError(f"{image} cannot be read: {error.strerror}") from error
-    selection = face_pb2.FACE_SELECTION_ALL if all_faces else face_pb2.FACE_SELECTION_LARGEST
-    return face_pb2.Frame(encoded=image, mirrored=mirrored, faces=selection)
+    largest, every = face_pb2.FACE_SELECTION_LARGEST, face_pb2.FACE_SELECTION_ALL
+    return face_pb2.Frame(
+        encoded=image,
+        mirrored=wishes.mirrored,
+        faces=every if wishes.all_faces else largest,
+        include_ungradable=wishes.include_ungradable,
+    )
 
 
-def aligned_frames(crops: Sequence[bytes]) -> list[face_pb2.Frame]:
+def aligned_frames(
+    crops: Sequence[bytes], *, include_ungradable: bool = False
+) -> list[face_pb2.Frame]:
     """Return the frames of aligned faces, JPEG or PNG of 200 x 200 pixels."""
-    return [face_pb2.Frame(aligned=crop) for crop in crops]
+    return [face_pb2.Frame(aligned=crop, include_ungradable=include_ungradable) for crop in crops]
 
 
 def units_request(
-    image: Image, *, model: str, version: str, mirrored: bool, all_faces: bool
+    image: Image, wishes: Wishes, *, model: str, version: str
 ) -> service.DetectActionUnitsRequest:
     """Return the request for the action units of one picture."""
-    frames = [frame(image, mirrored=mirrored, all_faces=all_faces)]
-    return service.DetectActionUnitsRequest(frames=frames, model=model, version=version)
+    return service.DetectActionUnitsRequest(
+        frames=[frame(image, wishes)],
+        model=model,
+        version=version,
+        include_attention=wishes.include_attention,
+    )
 
 
 def palsy_request(
-    images: Sequence[Image], *, model: str, version: str, mirrored: bool, all_faces: bool
+    images: Sequence[Image], wishes: Wishes, *, model: str, version: str
 ) -> service.GradePalsyRequest:
     """Return the request for the palsy grade of pictures of one patient."""
-    frames = [frame(image, mirrored=mirrored, all_faces=all_faces) for image in images]
-    return service.GradePalsyRequest(frames=frames, model=model, version=version)
+    return service.GradePalsyRequest(
+        frames=[frame(image, wishes) for image in images],
+        model=model,
+        version=version,
+        include_attention=wishes.include_attention,
+    )
 
 
 def frame_result(response: _Response, result: face_pb2.FrameResult) -> FrameResult:
@@ -80,6 +110,11 @@ def frame_result(response: _Response, result: face_pb2.FrameResult) -> FrameResu
         timings_ms=dict(response.timings_ms),
         research_use_only=response.research_use_only,
     )
+
+
+def stream_result(response: service.AnalyzeStreamResponse) -> FrameResult:
+    """Return the answer of one frame of a stream."""
+    return replace(frame_result(response, response.frame), time_s=response.time_s)
 
 
 def first_result(
@@ -146,6 +181,7 @@ def _face(face: face_pb2.Face) -> Face:
         ),
         palsy=_palsy(face.palsy) if face.HasField("palsy") else None,
         attention_png=face.attention_png if face.HasField("attention_png") else None,
+        ungradable_reason=_reason(face.ungradable_reason),
     )
 
 

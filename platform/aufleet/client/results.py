@@ -61,13 +61,19 @@ class PalsyResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Face:
-    """One analysed face; landmarks are 49 points (x, y) in pixels of the picture."""
+    """One face; landmarks are 49 points (x, y) in pixels of the picture.
+
+    Attributes:
+        ungradable_reason: "POSE", "BLUR" or "OCCLUSION" where it must not be judged: it has no
+            units and no palsy then, unless the request asked for them all the same.
+    """
 
     box: Box
     landmarks: tuple[tuple[float, float], ...]
     units: tuple[UnitScore, ...] = ()
     palsy: PalsyResult | None = None
     attention_png: bytes | None = None
+    ungradable_reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +86,7 @@ class FrameResult:
         message: One sentence where the status is not OK.
         timings_ms: Time per stage.
         research_use_only: Always true: not a medical device.
+        time_s: Of a video's frame, since its start; None for a picture.
     """
 
     status: str
@@ -92,6 +99,7 @@ class FrameResult:
     message: str = ""
     timings_ms: dict[str, float] = field(default_factory=dict)
     research_use_only: bool = True
+    time_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,27 +1,27 @@
 """`Client`: blocking calls."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import grpc
 
 from aufleet.api.v1 import face_analysis_service_pb2 as service
-from aufleet.api.v1 import face_analysis_service_pb2_grpc as rpc
 from aufleet.client import messages
-from aufleet.client.connection import OPTIONS, REQUEST_ID_KEY, credentials, new_request_id
+from aufleet.client.connection import REQUEST_ID_KEY, new_request_id, open_pool
 from aufleet.client.errors import translate
-from aufleet.client.messages import Image
+from aufleet.client.messages import Image, Wishes
 from aufleet.client.results import FrameResult, Model, SeriesResult
-from aufleet.client.retry import RetryPolicy, asked_pause_s, is_retried
+from aufleet.client.retry import RetryPolicy, is_retried
 
 
 class Client:
     """Asks a gateway about pictures. Thread-safe; close it or use it as a context manager.
 
     Args:
-        target: "host:port" of the gateway.
+        target: "host:port" of the gateway; several with commas between share the calls, and one
+            that cannot be reached costs none of them.
         token: The caller's token.
         root_certificates: PEM bytes or the path of a PEM file; None for the system's.
         timeout_s: Time for one attempt.
@@ -40,10 +40,9 @@ class Client:
         retry: RetryPolicy | None = None,
     ) -> None:
         self._timeout_s, self._retry = timeout_s, retry or RetryPolicy()
-        self._channel = grpc.secure_channel(
-            target, credentials(token, root_certificates), options=OPTIONS
+        self._channels, self._pool = open_pool(
+            target, token, root_certificates, connect=grpc.secure_channel
         )
-        self._stub = rpc.FaceAnalysisServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         """Return the client."""
@@ -55,9 +54,10 @@ class Client:
 
     def close(self) -> None:
         """Close the connection; open calls are cancelled."""
-        self._channel.close()
+        for channel in self._channels:
+            channel.close()
 
-    def detect_action_units(
+    def detect_action_units(  # noqa: PLR0913 - each is one wish of a caller
         self,
         image: Image,
         *,
@@ -65,14 +65,30 @@ class Client:
         version: str = "",
         mirrored: bool = False,
         all_faces: bool = False,
+        include_attention: bool = False,
+        include_ungradable: bool = False,
     ) -> FrameResult:
-        """Return the action units of a picture given as bytes or as the path of a file."""
-        request = messages.units_request(
-            image, model=model, version=version, mirrored=mirrored, all_faces=all_faces
-        )
-        return messages.first_result(self._call(self._stub.DetectActionUnits, request))
+        """Return the action units of a picture.
 
-    def grade_palsy(
+        Args:
+            image: Bytes of a JPEG or PNG, or the path of a file.
+            model: Its name; may be empty where the service has one model for the task.
+            version: A version or an alias; empty for the champion.
+            mirrored: The picture is a mirror image (a selfie): sides are swapped back.
+            all_faces: Not the largest face alone.
+            include_attention: Adds a picture of where the network looked to each face.
+            include_ungradable: Answers for a face that must not be judged, too.
+        """
+        wishes = Wishes(
+            mirrored=mirrored,
+            all_faces=all_faces,
+            include_attention=include_attention,
+            include_ungradable=include_ungradable,
+        )
+        request = messages.units_request(image, wishes, model=model, version=version)
+        return messages.first_result(self._call("DetectActionUnits", request))
+
+    def grade_palsy(  # noqa: PLR0913 - each is one wish of a caller
         self,
         image: Image,
         *,
@@ -80,60 +96,90 @@ class Client:
         version: str = "",
         mirrored: bool = False,
         all_faces: bool = False,
+        include_attention: bool = False,
+        include_ungradable: bool = False,
     ) -> FrameResult:
-        """Return the palsy grade of a picture given as bytes or as the path of a file."""
-        request = messages.palsy_request(
-            [image], model=model, version=version, mirrored=mirrored, all_faces=all_faces
+        """Return the palsy grade of a picture.
+
+        Args:
+            image: Bytes of a JPEG or PNG, or the path of a file.
+            model: Its name; may be empty where the service has one model for the task.
+            version: A version or an alias; empty for the champion.
+            mirrored: The picture is a mirror image (a selfie): sides are swapped back.
+            all_faces: Not the largest face alone.
+            include_attention: Adds a picture of where the network looked to each face.
+            include_ungradable: Answers for a face that must not be judged, too.
+        """
+        wishes = Wishes(
+            mirrored=mirrored,
+            all_faces=all_faces,
+            include_attention=include_attention,
+            include_ungradable=include_ungradable,
         )
-        return messages.first_result(self._call(self._stub.GradePalsy, request))
+        request = messages.palsy_request([image], wishes, model=model, version=version)
+        return messages.first_result(self._call("GradePalsy", request))
 
     def grade_palsy_series(
         self, images: Sequence[Image], *, model: str = "", version: str = ""
     ) -> SeriesResult:
         """Return the grade of each of several pictures of one patient, and of all together."""
-        request = messages.palsy_request(
-            images, model=model, version=version, mirrored=False, all_faces=False
-        )
-        return messages.series_result(self._call(self._stub.GradePalsy, request))
+        request = messages.palsy_request(images, Wishes(), model=model, version=version)
+        return messages.series_result(self._call("GradePalsy", request))
 
     def detect_in_aligned(
-        self, crops: Sequence[bytes], *, model: str = "", version: str = ""
+        self,
+        crops: Sequence[bytes],
+        *,
+        model: str = "",
+        version: str = "",
+        include_ungradable: bool = False,
     ) -> list[FrameResult]:
         """Return the action units of faces that are aligned already, JPEGs of 200 x 200 pixels."""
         request = service.DetectActionUnitsRequest(
-            frames=messages.aligned_frames(crops), model=model, version=version
+            frames=messages.aligned_frames(crops, include_ungradable=include_ungradable),
+            model=model,
+            version=version,
         )
-        return messages.unit_results(self._call(self._stub.DetectActionUnits, request))
+        return messages.unit_results(self._call("DetectActionUnits", request))
 
     def grade_aligned(
-        self, crops: Sequence[bytes], *, model: str = "", version: str = ""
+        self,
+        crops: Sequence[bytes],
+        *,
+        model: str = "",
+        version: str = "",
+        include_ungradable: bool = False,
     ) -> SeriesResult:
         """Return the palsy grades of faces that are aligned already, JPEGs of 200 x 200 pixels."""
         request = service.GradePalsyRequest(
-            frames=messages.aligned_frames(crops), model=model, version=version
+            frames=messages.aligned_frames(crops, include_ungradable=include_ungradable),
+            model=model,
+            version=version,
         )
-        return messages.series_result(self._call(self._stub.GradePalsy, request))
+        return messages.series_result(self._call("GradePalsy", request))
 
     def list_models(self) -> list[Model]:
         """Return the models that are served."""
-        answer = self._call(self._stub.ListModels, service.ListModelsRequest())
+        answer = self._call("ListModels", service.ListModelsRequest())
         return messages.models(answer.models)
 
     def get_model(self, name: str, *, version: str = "") -> Model:
         """Return one served model."""
         request = service.GetModelRequest(model=name, version=version)
-        return messages.model(self._call(self._stub.GetModel, request).model)
+        return messages.model(self._call("GetModel", request).model)
 
-    def _call(self, method: Callable[..., Any], request: object) -> Any:  # noqa: ANN401
-        request_id = new_request_id()
-        began = time.monotonic()
+    def _call(self, method: str, request: object) -> Any:  # noqa: ANN401 - its response
+        request_id, began = new_request_id(), time.monotonic()
         for pause_s in self._retry.pauses():
+            gateway = self._pool.next()
             try:
-                return method(
+                answer = getattr(gateway.stub, method)(
                     request, timeout=self._timeout_s, metadata=[(REQUEST_ID_KEY, request_id)]
                 )
+                self._pool.answered(gateway)
+                return answer
             except grpc.RpcError as error:
-                pause_s = max(pause_s, asked_pause_s(error))
+                pause_s = self._pool.pause_after(error, gateway, pause_s=pause_s)
                 waited_s = time.monotonic() - began + pause_s
                 if not is_retried(error) or waited_s > self._retry.total_s:
                     raise translate(error, request_id=request_id) from None
