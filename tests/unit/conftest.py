@@ -1,7 +1,8 @@
 """A gRPC server with TLS on loopback that answers as it is told, for the client's tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -24,11 +25,14 @@ class FaceServer(rpc.FaceAnalysisServiceServicer):
 
     def __init__(self, *, ca_file: Path) -> None:
         self.target, self.ca_file = "", ca_file
+        self.stop: Callable[[], object] = lambda: None
         self.failures: list[tuple[grpc.StatusCode, str]] = []
         self.retry_delay_s = 0.0
         self.status = face_pb2.FRAME_STATUS_OK
         self.metadata: list[dict[str, str]] = []
         self.requests: list[object] = []
+        self.stream_breaks: list[tuple[int, grpc.StatusCode]] = []
+        self.stream_times: list[list[float]] = []
 
     def _note(self, request: object, context: grpc.ServicerContext) -> None:
         self.requests.append(request)
@@ -50,14 +54,16 @@ class FaceServer(rpc.FaceAnalysisServiceServicer):
         if self.status != face_pb2.FRAME_STATUS_OK:
             blind = face_pb2.FrameResult(status=self.status, message="nothing to see")
             return service.DetectActionUnitsResponse(frames=[blind], **WHO)
+        result = face_pb2.FrameResult(status=face_pb2.FRAME_STATUS_OK, faces=[self._face()])
+        return service.DetectActionUnitsResponse(frames=[result], timings_ms={"total": 5}, **WHO)
+
+    def _face(self) -> face_pb2.Face:
         score = face_pb2.UnitScore(unit=12, probability=0.75, threshold=0.5, active=True)
-        face = face_pb2.Face(
+        return face_pb2.Face(
             box=face_pb2.Box(x=1, y=2, width=3, height=4),
             landmarks=[face_pb2.Point(x=k, y=-k) for k in range(49)],
             units=[score],
         )
-        result = face_pb2.FrameResult(status=face_pb2.FRAME_STATUS_OK, faces=[face])
-        return service.DetectActionUnitsResponse(frames=[result], timings_ms={"total": 5}, **WHO)
 
     def GradePalsy(self, request, context):
         self._note(request, context)
@@ -81,6 +87,22 @@ class FaceServer(rpc.FaceAnalysisServiceServicer):
         pooled = palsy if len(request.frames) > 1 else None
         return service.GradePalsyResponse(frames=frames, pooled=pooled, num_frames_used=1, **WHO)
 
+    def AnalyzeStream(self, request_iterator, context):
+        """Answer frames; `stream_breaks` says after how many, and how, each attempt is lost."""
+        config = next(request_iterator)
+        self._note(config, context)
+        times: list[float] = []
+        self.stream_times.append(times)
+        left, code = self.stream_breaks.pop(0) if self.stream_breaks else (None, None)
+        for request in request_iterator:
+            if left is not None and len(times) == left:
+                context.abort(code, "the gateway stops")
+            times.append(request.frame.time_s)
+            result = face_pb2.FrameResult(
+                status=self.status, faces=[self._face()], message=request.frame.frame.id
+            )
+            yield service.AnalyzeStreamResponse(frame=result, time_s=times[-1], **WHO)
+
     def ListModels(self, request, context):
         self._note(request, context)
         model = model_pb2.Model(
@@ -101,7 +123,19 @@ def face_server_tls(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
 @pytest.fixture
 def face_server(face_server_tls: TlsFiles) -> Iterator[FaceServer]:
     """A running server; its `target` and `ca_file` say how to reach it."""
-    tls = face_server_tls
+    with _running_server(face_server_tls) as server:
+        yield server
+
+
+@pytest.fixture
+def other_face_server(face_server_tls: TlsFiles) -> Iterator[FaceServer]:
+    """A second one."""
+    with _running_server(face_server_tls) as server:
+        yield server
+
+
+@contextmanager
+def _running_server(tls: TlsFiles) -> Iterator[FaceServer]:
     servicer = FaceServer(ca_file=tls.ca_file)
     running = grpc.server(ThreadPoolExecutor(2))
     rpc.add_FaceAnalysisServiceServicer_to_server(servicer, running)
@@ -109,5 +143,6 @@ def face_server(face_server_tls: TlsFiles) -> Iterator[FaceServer]:
     port = running.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
     servicer.target = f"127.0.0.1:{port}"
     running.start()
+    servicer.stop = lambda: running.stop(None).wait()
     yield servicer
     running.stop(None).wait()

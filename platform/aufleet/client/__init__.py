@@ -5,7 +5,10 @@ asynchronous  `AsyncClient`
 results       what the calls return: frozen dataclasses with the proto's names
 errors        what they raise: one tree, each error with its gRPC `code`
 retry         when a call is tried again
+pool          several gateways behind one client
 connection    TLS, token, keep-alive
+streaming, streaming_async, stream_attempts, frames   frames of a video, each answered once
+video         reads a video file; loads OpenCV and rich on use
 messages      requests and responses, shared by both clients
 """
 

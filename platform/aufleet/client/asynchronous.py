@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,9 +13,13 @@ from aufleet.api.v1 import face_analysis_service_pb2 as service
 from aufleet.client import messages
 from aufleet.client.connection import REQUEST_ID_KEY, new_request_id, open_pool
 from aufleet.client.errors import translate
+from aufleet.client.frames import FrameBuffer, SentFrame
 from aufleet.client.messages import Image, Wishes
 from aufleet.client.results import FrameResult, Model, SeriesResult
 from aufleet.client.retry import RetryPolicy, is_retried
+from aufleet.client.stream_attempts import StreamAttempts, config_request
+from aufleet.client.streaming_async import blocking, stream_results
+from aufleet.client.video import Video, progress_of
 
 
 class AsyncClient:
@@ -149,6 +154,88 @@ class AsyncClient:
             version=version,
         )
         return messages.series_result(await self._call("GradePalsy", request))
+
+    def analyze_stream(  # noqa: PLR0913 - each is one wish of a caller
+        self,
+        frames: "Iterable[tuple[float, bytes]] | AsyncIterable[tuple[float, bytes]]",
+        *,
+        model: str = "",
+        version: str = "",
+        smoothing_time_s: float = 0.0,
+        mirrored: bool = False,
+        all_faces: bool = False,
+        include_attention: bool = False,
+    ) -> AsyncGenerator[FrameResult, None]:
+        """Yield the result of each frame of a camera or video, in order and each once.
+
+        Frames are read as answers come, a few ahead. A lost connection is taken up again where it
+        broke off, for as long as the retry policy says after the last answer.
+
+        Args:
+            frames: Time in seconds and a JPEG or PNG of each; times do not go back.
+            model: Its name; may be empty where the service has one model.
+            version: A version or an alias; empty for the champion.
+            smoothing_time_s: Time constant with which probabilities are smoothed; 0 for none.
+            mirrored: The pictures are mirror images: sides are swapped back.
+            all_faces: Not the largest face alone.
+            include_attention: Adds a picture of where the network looked to each face.
+        """
+        wishes = Wishes(mirrored=mirrored, all_faces=all_faces, include_attention=include_attention)
+        source = (SentFrame(time_s=time_s, encoded=encoded) for time_s, encoded in blocking(frames))
+        buffer = FrameBuffer(source, smoothing_time_s=smoothing_time_s)
+        return stream_results(
+            self._pool,
+            buffer,
+            StreamAttempts(buffer, retry=self._retry, request_id=new_request_id()),
+            config=config_request(
+                wishes, model=model, version=version, smoothing_time_s=smoothing_time_s
+            ),
+            wishes=wishes,
+        )
+
+    async def analyze_video(  # noqa: PLR0913 - each is one wish of a caller
+        self,
+        path: str | Path,
+        *,
+        model: str = "",
+        version: str = "",
+        smoothing_time_s: float = 0.0,
+        max_rate_hz: float | None = None,
+        mirrored: bool = False,
+        include_attention: bool = False,
+        progress: bool = False,
+    ) -> AsyncGenerator[FrameResult, None]:
+        """Yield the result of each frame of a video file, in order; `time_s` says when it is.
+
+        Needs OpenCV, and rich for the bar: pip install 'aufleet[video]'.
+
+        Args:
+            path: Of the file.
+            model: Its name; may be empty where the service has one model.
+            version: A version or an alias; empty for the champion.
+            smoothing_time_s: Time constant with which probabilities are smoothed; 0 for none.
+            max_rate_hz: Frames that come sooner after the last one are left out.
+            mirrored: The video is a mirror image: sides are swapped back.
+            include_attention: Adds a picture of where the network looked to each face.
+            progress: Show a bar on standard error.
+
+        Raises:
+            ConfigError: The file, or a library, is missing or cannot be used.
+        """
+        video = Video(path, max_rate_hz=max_rate_hz)
+        results = self.analyze_stream(
+            ((frame.time_s, frame.encoded) for frame in video.frames()),
+            model=model,
+            version=version,
+            smoothing_time_s=smoothing_time_s,
+            mirrored=mirrored,
+            include_attention=include_attention,
+        )
+        with progress_of(video, shown=progress) as advance:
+            async with aclosing(results):
+                async for result in results:
+                    advance()
+                    yield result
 
     async def list_models(self) -> list[Model]:
         """Return the models that are served."""

@@ -62,6 +62,8 @@ class FrameBuffer:
             if self._closed:
                 return None
             with self._changed:
+                if number < self._first:  # of an attempt that was lost long ago
+                    return None
                 if number < self._first + len(self._kept):
                     return self._kept[number - self._first]
             return self._read()

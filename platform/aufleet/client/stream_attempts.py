@@ -32,7 +32,7 @@ class StreamAttempts:
     """Counts one stream's attempts and matches answers to frames."""
 
     def __init__(self, buffer: FrameBuffer, *, retry: RetryPolicy, request_id: str) -> None:
-        self._buffer, self._retry, self._request_id = buffer, retry, request_id
+        self._buffer, self._retry, self.request_id = buffer, retry, request_id
         self._pauses: Iterator[float] = retry.pauses()
         self._progress_s, self._any_answer, self._number = time.monotonic(), False, 0
 
@@ -55,7 +55,7 @@ class StreamAttempts:
             raise UnavailableError(
                 f"the frame at {frame.time_s:g} s got the answer of {answer.time_s:g} s",
                 "INTERNAL",
-                self._request_id,
+                self.request_id,
             )
         self._progress_s, self._any_answer = time.monotonic(), True
         self._pauses = self._retry.pauses()
@@ -72,7 +72,7 @@ class StreamAttempts:
             raise UnavailableError(
                 f"the stream ended {self._buffer.num_unanswered} answers too early",
                 "UNAVAILABLE",
-                self._request_id,
+                self.request_id,
             )
 
     def pause_after(self, error: grpc.RpcError) -> float:
@@ -88,12 +88,19 @@ class StreamAttempts:
         # A camera that pauses is no failure: then nothing waits for an answer.
         is_waiting = self._buffer.num_unanswered > 0 or not self._any_answer
         if (
-            error.code() not in TAKEN_UP  # type: ignore[attr-defined] - every call's error has it
+            not _is_lost(error)
             or is_untrusted(error)
             or (is_waiting and waited_s > self._retry.total_s)
         ):
-            raise translate(error, request_id=self._request_id) from None
+            raise translate(error, request_id=self.request_id) from None
         return pause_s
+
+
+def _is_lost(error: grpc.RpcError) -> bool:
+    """Return whether the connection was lost, or closed by the gateway."""
+    # grpc.aio hides the code behind this where the call ends while a frame is being written.
+    hidden = error.details() == "Internal error from Core"  # type: ignore[attr-defined]
+    return hidden or error.code() in TAKEN_UP  # type: ignore[attr-defined]
 
 
 def config_request(

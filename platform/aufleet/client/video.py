@@ -95,7 +95,7 @@ def progress_of(video: Video, *, shown: bool) -> Iterator[Callable[[], None]]:
     except ImportError as error:
         raise ConfigError(f"a progress bar needs rich, which is not here: {_INSTALL}") from error
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(video.path.name, total=video.num_sent)
         yield lambda: bar.advance(task)
 
