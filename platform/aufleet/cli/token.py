@@ -8,7 +8,7 @@ import typer
 from aufleet.cli.output import console, print_json
 
 if TYPE_CHECKING:
-    from aufleet.serving.tokens import TokenFile
+    from aufleet.serving.tokens import TokenFile, TokenRow
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,6 +24,10 @@ def create(
         typer.Option(help="analyze or models:read; may be given again; default: analyze."),
     ] = None,
     expires_days: float = typer.Option(90, help="How long it is valid."),
+    rate: float = typer.Option(
+        0.0, "--rate", help="The most calls (and frames of streams) per second; 0: no limit."
+    ),
+    max_calls: int = typer.Option(0, help="The most calls at the same time; 0: no limit."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Create a token and show it, this once: only its digest is kept.
@@ -33,15 +37,29 @@ def create(
     from aufleet.serving.tokens import ANALYZE
 
     tokens = _tokens()
-    token = tokens.create(name, scopes=scope or [ANALYZE], expires_days=expires_days)
+    token = tokens.create(
+        name,
+        scopes=scope or [ANALYZE],
+        expires_days=expires_days,
+        rate_per_s=rate,
+        max_calls=max_calls,
+    )
     row = next(row for row in tokens.rows() if row.name == name)
     if as_json:
         print_json(
-            {"name": name, "token": token, "scopes": row.scopes, "expires": _day(row.expires_s)}
+            {
+                "name": name,
+                "token": token,
+                "scopes": row.scopes,
+                "expires": _day(row.expires_s),
+                "rate_per_s": row.rate_per_s,
+                "max_calls": row.max_calls,
+            }
         )
         return
     console.print(token, soft_wrap=True)
-    console.print(f"[dim]{name}: {', '.join(row.scopes)}, until {_day(row.expires_s)}[/]")
+    said = f"{name}: {', '.join(row.scopes)}, until {_day(row.expires_s)}{_limits(row)}"
+    console.print(f"[dim]{said}[/]")
 
 
 @app.command(name="list")
@@ -62,16 +80,18 @@ def list_tokens(as_json: bool = typer.Option(False, "--json", help="Print JSON."
                     "scopes": row.scopes,
                     "created": _day(row.created_s),
                     "expires": _day(row.expires_s),
+                    "rate_per_s": row.rate_per_s,
+                    "max_calls": row.max_calls,
                 }
                 for row in rows
             ]
         )
         return
-    table = Table("name", "id", "scopes", "created", "expires", box=None)
+    table = Table("name", "id", "scopes", "created", "expires", "limits", box=None)
     for row in rows:
-        table.add_row(
-            row.name, row.id, ", ".join(row.scopes), _day(row.created_s), _day(row.expires_s)
-        )
+        times = _day(row.created_s)[:10], _day(row.expires_s)[:10]
+        limits = _limits(row).removeprefix(", ") or "none"
+        table.add_row(row.name, row.id, ", ".join(row.scopes), *times, limits)
     console.print(table if rows else "no tokens; `aufleet token create NAME` makes one")
 
 
@@ -90,6 +110,11 @@ def _tokens() -> "TokenFile":
     from aufleet.storage.home import state_dir
 
     return TokenFile(state_dir() / "tokens.json")
+
+
+def _limits(row: "TokenRow") -> str:
+    rate = f", {row.rate_per_s:g} calls/s" if row.rate_per_s else ""
+    return rate + (f", {row.max_calls} at once" if row.max_calls else "")
 
 
 def _day(time_s: float) -> str:

@@ -146,7 +146,12 @@ class Analyzer:
                 for pixels in faces
             )
         )
-        return _stack(answers, network_ms=(time.monotonic() - began) * 1e3)
+        stacked = _stack(answers, network_ms=(time.monotonic() - began) * 1e3)
+        return replace(
+            stacked,
+            batch_size=self._batcher.last_batch_size,
+            num_waiting=self._batcher.num_waiting,
+        )
 
     async def analyze_encoded(
         self, encoded: bytes, *, attention: bool, timeout_s: float

@@ -49,6 +49,13 @@ class Batcher(Generic[Item, Answer]):
         self._queue: deque[_Waiting[Item, Answer]] = deque()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="network")
         self._worker: asyncio.Task[None] | None = None
+        self.last_batch_size = 0
+        """Items of the last call of `run`."""
+
+    @property
+    def num_waiting(self) -> int:
+        """Items that wait for their batch."""
+        return len(self._queue)
 
     async def submit(self, item: Item, *, deadline: float | None = None) -> Answer:
         """Return the item's answer.
@@ -80,6 +87,7 @@ class Batcher(Generic[Item, Answer]):
         loop = asyncio.get_running_loop()
         while batch := self._next_batch():
             items = [waiting.item for waiting in batch]
+            self.last_batch_size = len(items)
             try:
                 answers = await loop.run_in_executor(self._thread, self._run, items)
             except Exception as error:

@@ -3,8 +3,11 @@
 import re
 import time
 import uuid
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+
+from aufleet.serving.tokens import TokenRow
 
 REQUEST_ID_KEY = "x-request-id"
 
@@ -26,6 +29,10 @@ class Call:
     """On the monotonic clock."""
     deadline_s: float
     """On the monotonic clock."""
+    token: TokenRow | None = None
+    """The row of the caller's token; None where none is needed, or none was valid."""
+    on_answer: "Callable[[Call, object], None] | None" = None
+    """Told every answer of a replica that this call has got."""
     model: str = ""
     """"NAME:VERSION" that answers, once it is known."""
 
@@ -48,6 +55,13 @@ def enter_call(call: Call) -> None:
 def current_call() -> Call:
     """Return the call that this task answers."""
     return _current.get()
+
+
+def heard(answer: object) -> None:
+    """Tell the current call, where there is one, what a replica has answered."""
+    call = _current.get(None)
+    if call is not None and call.on_answer is not None:
+        call.on_answer(call, answer)
 
 
 def request_id_of(sent: str) -> str:

@@ -14,6 +14,8 @@ class Limits:
 
     max_message_bytes: int = 128 * MIB
     """The transport refuses larger messages by itself, as RESOURCE_EXHAUSTED."""
+    max_metadata_bytes: int = 8192
+    """Of one call, the token's included; the transport refuses eight times as much by itself."""
     max_request_bytes: int = 64 * MIB
     """All frames of a request together."""
     max_frame_bytes: int = 32 * MIB
@@ -50,10 +52,16 @@ class GatewaySettings:
     """The server's certificate chain, PEM."""
     key_file: Path
     """Its private key, PEM."""
+    client_ca_file: Path | None = None
+    """With it callers need, besides a token, a certificate that one of these PEM has signed."""
     host: str = "127.0.0.1"
     """The address to listen on."""
     port: int = 0
     """0 takes a free one."""
+    metrics_host: str = "127.0.0.1"
+    """The address of the metrics."""
+    metrics_port: int | None = None
+    """Where Prometheus finds metrics, and nothing else; 0 takes a free one, None opens none."""
     access_log: Path | None = None
     """One JSON line per call; None writes to standard error."""
     grace_s: float = 5.0
@@ -63,8 +71,9 @@ class GatewaySettings:
 
     def __post_init__(self) -> None:
         """Refuse what can never work."""
-        if not 0 <= self.port <= 65535:
-            raise ConfigError(f"port {self.port} does not exist", "ports are 0 to 65535")
+        for port in (self.port, self.metrics_port or 0):
+            if not 0 <= port <= 65535:
+                raise ConfigError(f"port {port} does not exist", "ports are 0 to 65535")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,6 +69,10 @@ class NetworkAnswers:
     """(N, 12) impairment in the order of `REGION_NAMES`; None without the head."""
     ungradable: Ungradable | None = None
     """Of a frame that came encoded and aligned."""
+    batch_size: int = 0
+    """Faces that shared the last forward pass, of other calls too; 0 where it is not known."""
+    num_waiting: int = 0
+    """Faces that wait in the analyzer now."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,8 +14,10 @@ from aufleet.errors import AufleetError, DeadlineError, InvalidRequestError, Ove
 from aufleet.serving.access_log import AccessLog
 from aufleet.serving.call import REQUEST_ID_KEY, Call, enter_call, request_id_of
 from aufleet.serving.config import Limits
+from aufleet.serving.metrics import Metrics
+from aufleet.serving.quotas import Quotas
 from aufleet.serving.status import Failure, failure_of
-from aufleet.serving.tokens import ANALYZE, READ_MODELS, Doorkeeper
+from aufleet.serving.tokens import ANALYZE, READ_MODELS, Doorkeeper, TokenRow
 
 _FACES = "/aufleet.api.v1.FaceAnalysisService/"
 _INFERENCE = "/inference.GRPCInferenceService/"
@@ -73,8 +75,17 @@ class Room:
 class Guard(ServerInterceptor):
     """Stands before every service of the gateway."""
 
-    def __init__(self, doorkeeper: Doorkeeper, *, limits: Limits, log: AccessLog) -> None:
+    def __init__(
+        self,
+        doorkeeper: Doorkeeper,
+        *,
+        limits: Limits,
+        log: AccessLog,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._doorkeeper, self._limits, self._log = doorkeeper, limits, log
+        self._metrics = metrics or Metrics(methods=SCOPES_OF_METHODS)
+        self._quotas = Quotas()
         self._calls = Room(limits.max_calls, of="calls")
         self._streams = Room(limits.max_streams, of="streams")
 
@@ -89,9 +100,10 @@ class Guard(ServerInterceptor):
         request_id = request_id_of(_text(sent.get(REQUEST_ID_KEY)))
         authorization = _text(sent.get("authorization"))
         try:
-            caller = self._admit(method, authorization=authorization)
+            self._check_metadata(handler_call_details.invocation_metadata)
+            token = self._admit(method, authorization=authorization)
         except AufleetError as error:
-            call = self._begin(method, request_id=request_id, caller="", remaining_s=None)
+            call = self._begin(method, request_id=request_id, token=None, remaining_s=None)
             return self._refusal(call, failure_of(error, request_id=request_id))
         handler = await continuation(handler_call_details)
         if method in STREAMS:
@@ -100,7 +112,7 @@ class Guard(ServerInterceptor):
                 call = self._begin(
                     method,
                     request_id=request_id,
-                    caller=caller,
+                    token=token,
                     remaining_s=context.time_remaining(),
                 )
                 requests = self._requests(handler, call, messages, authorization=authorization)
@@ -122,7 +134,7 @@ class Guard(ServerInterceptor):
             call = self._begin(
                 method,
                 request_id=request_id,
-                caller=caller,
+                token=token,
                 remaining_s=context.time_remaining(),
             )
             return await self._conclude(
@@ -137,13 +149,21 @@ class Guard(ServerInterceptor):
             answer, response_serializer=handler.response_serializer
         )
 
-    def _admit(self, method: str, *, authorization: str) -> str:
+    def _check_metadata(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+        size = sum(len(key) + len(value) for key, value in metadata)
+        if size > self._limits.max_metadata_bytes:
+            raise InvalidRequestError(
+                f"metadata: {size} bytes are too many",
+                f"send at most {self._limits.max_metadata_bytes}",
+            )
+
+    def _admit(self, method: str, *, authorization: str) -> TokenRow | None:
         if method.startswith(OPEN_SERVICES):
-            return ""
+            return None
         return self._doorkeeper.admit(authorization, scope=SCOPES_OF_METHODS.get(method))
 
     def _begin(
-        self, method: str, *, request_id: str, caller: str, remaining_s: float | None
+        self, method: str, *, request_id: str, token: TokenRow | None, remaining_s: float | None
     ) -> Call:
         now = time.monotonic()
         limits = self._limits
@@ -151,7 +171,9 @@ class Guard(ServerInterceptor):
         return Call(
             method=method,
             request_id=request_id,
-            caller=caller,
+            caller=token.name if token else "",
+            token=token,
+            on_answer=self._count_answer,
             began_s=now,
             deadline_s=now + (longest if remaining_s is None else min(remaining_s, longest)),
         )
@@ -170,6 +192,7 @@ class Guard(ServerInterceptor):
             if time.monotonic() - seen_s > ADMISSION_S:
                 self._admit(call.method, authorization=authorization)
                 seen_s = time.monotonic()
+            await self._quotas.turn(call.token)
             yield _parse(handler, message)
 
     async def _conclude(
@@ -183,9 +206,10 @@ class Guard(ServerInterceptor):
         """Return the answer where there is one, end the call with its code, write its line."""
         enter_call(call)
         context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
+        self._metrics.began(call)
         code = "OK"
         try:
-            with room.entered():
+            with room.entered(), self._quotas.entered(call.token):
                 async with asyncio.timeout(call.remaining_s):
                     return await answer()
         except AbortError:
@@ -201,6 +225,10 @@ class Guard(ServerInterceptor):
             await _end(context, call, failure)
         finally:
             self._log.ended(call, code=code)
+            self._metrics.ended(call, code=code)
+
+    def _count_answer(self, call: Call, answer: object) -> None:
+        self._metrics.answered(answer, model=call.model)
 
     def _failure_of(self, error: Exception, call: Call) -> Failure:
         if isinstance(error, TimeoutError):
@@ -213,6 +241,7 @@ class Guard(ServerInterceptor):
     def _refusal(self, call: Call, failure: Failure) -> Handler:
         async def refuse(_messages: object, context: ServicerContext) -> None:
             self._log.ended(call, code=failure.code.name)
+            self._metrics.refused(call, code=failure.code.name)
             await _end(context, call, failure)
 
         # A handler of streams is not given the request, so a stranger's bytes are never read.

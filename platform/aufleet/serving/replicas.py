@@ -17,6 +17,7 @@ from ray.serve.exceptions import (
 )
 
 from aufleet.errors import NotReadyError, OverloadedError
+from aufleet.serving.call import heard
 
 
 class Response(Awaitable[Any], Protocol):
@@ -36,7 +37,7 @@ async def answer_of(response: Response) -> Any:  # noqa: ANN401 - what the metho
         Exception: What the replica raised, as it raised it.
     """
     try:
-        return await response
+        answer = await response
     except asyncio.CancelledError:
         response.cancel()
         raise
@@ -50,3 +51,5 @@ async def answer_of(response: Response) -> Any:  # noqa: ANN401 - what the metho
         raise (cause if isinstance(cause, Exception) else error) from error
     except RayServeException as error:
         raise NotReadyError("the service is changing", "try again in a moment") from error
+    heard(answer)
+    return answer

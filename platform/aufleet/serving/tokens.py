@@ -24,6 +24,7 @@ ANALYZE = "analyze"
 READ_MODELS = "models:read"
 SCOPES = (ANALYZE, READ_MODELS)
 DAY_S = 86_400.0
+MAX_RATE_PER_S = 1e6
 
 _TOKEN = re.compile(r"auf_([0-9a-f]{12})_([\w-]{43})", re.ASCII)
 _NAME = re.compile(r"[\w.@-]{1,64}", re.ASCII)
@@ -45,6 +46,10 @@ class TokenRow:
     """Unix time."""
     expires_s: float
     """Unix time from which it is refused."""
+    rate_per_s: float = 0.0
+    """The most calls per second, and frames of streams; 0 for any number."""
+    max_calls: int = 0
+    """The most calls at the same time; 0 for any number."""
 
 
 class TokenFile:
@@ -53,11 +58,27 @@ class TokenFile:
     def __init__(self, path: Path, *, clock: Clock = time.time) -> None:
         self._path, self._clock = path, clock
 
-    def create(self, name: str, *, scopes: Sequence[str], expires_days: float) -> str:
+    def create(
+        self,
+        name: str,
+        *,
+        scopes: Sequence[str],
+        expires_days: float,
+        rate_per_s: float = 0.0,
+        max_calls: int = 0,
+    ) -> str:
         """Add a row and return its token, which is shown this once.
 
+        Args:
+            name: Who uses it.
+            scopes: What it may do.
+            expires_days: How long it is valid.
+            rate_per_s: The most calls per second; 0 for any number.
+            max_calls: The most calls at the same time; 0 for any number.
+
         Raises:
-            ConfigError: The name is taken or odd, a scope is unknown, or the time is not positive.
+            ConfigError: The name is taken or odd, a scope is unknown, the time is not positive, or
+                a limit is negative.
         """
         _check_new(name, scopes=scopes, expires_days=expires_days)
         identifier, now = secrets.token_hex(6), self._clock()
@@ -69,7 +90,14 @@ class TokenFile:
             scopes=tuple(sorted(set(scopes))),
             created_s=now,
             expires_s=now + expires_days * DAY_S,
+            rate_per_s=rate_per_s,
+            max_calls=max_calls,
         )
+        if not (0 <= rate_per_s <= MAX_RATE_PER_S and max_calls >= 0):
+            raise ConfigError(
+                f"a token cannot be limited to {rate_per_s:g} calls/s and {max_calls} at once",
+                f"use 0 to {MAX_RATE_PER_S:g}, and 0 or more; 0 sets no limit",
+            )
         with locked(self._lock):
             rows = self.rows()
             if any(known.name == name for known in rows):
@@ -126,8 +154,8 @@ class Doorkeeper:
         self._rows: dict[str, TokenRow] = {}
         self._seen: tuple[int, int, int] | None = None
 
-    def admit(self, authorization: str, *, scope: str | None) -> str:
-        """Return the caller's name.
+    def admit(self, authorization: str, *, scope: str | None) -> TokenRow:
+        """Return the row of the caller's token.
 
         Args:
             authorization: The header's value, "Bearer TOKEN".
@@ -150,7 +178,7 @@ class Doorkeeper:
                 f"token {row.name!r} lacks the scope {scope!r}",
                 f"it has {', '.join(row.scopes)}",
             )
-        return row.name
+        return row
 
     def _row_of(self, authorization: str) -> TokenRow | None:
         kind, _, token = authorization.partition(" ")

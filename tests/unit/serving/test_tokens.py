@@ -37,8 +37,8 @@ def doorkeeper(path, clock):
 
 def test_a_token_admits_its_caller(tokens, doorkeeper):
     token = tokens.create("clinic", scopes=[ANALYZE], expires_days=1)
-    assert doorkeeper.admit(f"Bearer {token}", scope=ANALYZE) == "clinic"
-    assert doorkeeper.admit(f"bearer {token}", scope=None) == "clinic"
+    assert doorkeeper.admit(f"Bearer {token}", scope=ANALYZE).name == "clinic"
+    assert doorkeeper.admit(f"bearer {token}", scope=None).name == "clinic"
 
 
 def test_the_file_holds_no_token_and_is_private(tokens, path):
@@ -47,7 +47,7 @@ def test_the_file_holds_no_token_and_is_private(tokens, path):
     assert secret not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert set(json.loads(path.read_text())["tokens"][0]) == {
-        *("id", "name", "digest", "scopes", "created_s", "expires_s")
+        *("id", "name", "digest", "scopes", "created_s", "expires_s", "rate_per_s", "max_calls")
     }
 
 
@@ -77,7 +77,7 @@ def test_a_token_without_the_scope_is_refused_and_told_so(tokens, doorkeeper):
 def test_a_token_ends(tokens, doorkeeper, clock):
     token = tokens.create("clinic", scopes=[ANALYZE], expires_days=2)
     clock.now += 2 * DAY_S - 1
-    assert doorkeeper.admit(f"Bearer {token}", scope=ANALYZE) == "clinic"
+    assert doorkeeper.admit(f"Bearer {token}", scope=ANALYZE).name == "clinic"
     clock.now += 1
     with pytest.raises(UnauthenticatedError):
         doorkeeper.admit(f"Bearer {token}", scope=ANALYZE)
@@ -85,17 +85,17 @@ def test_a_token_ends(tokens, doorkeeper, clock):
 
 def test_a_change_reaches_a_running_gateway_at_once(tokens, doorkeeper):
     first = tokens.create("first", scopes=[ANALYZE], expires_days=1)
-    assert doorkeeper.admit(f"Bearer {first}", scope=ANALYZE) == "first"
+    assert doorkeeper.admit(f"Bearer {first}", scope=ANALYZE).name == "first"
     second = tokens.create("second", scopes=[ANALYZE], expires_days=1)
     tokens.revoke("first")
-    assert doorkeeper.admit(f"Bearer {second}", scope=ANALYZE) == "second"
+    assert doorkeeper.admit(f"Bearer {second}", scope=ANALYZE).name == "second"
     with pytest.raises(UnauthenticatedError):
         doorkeeper.admit(f"Bearer {first}", scope=ANALYZE)
 
 
 def test_a_damaged_file_admits_nobody(tokens, doorkeeper, path):
     token = tokens.create("clinic", scopes=[ANALYZE], expires_days=1)
-    assert doorkeeper.admit(f"Bearer {token}", scope=None) == "clinic"
+    assert doorkeeper.admit(f"Bearer {token}", scope=None).name == "clinic"
     path.write_text("{")
     with pytest.raises(UnauthenticatedError):
         doorkeeper.admit(f"Bearer {token}", scope=None)
@@ -125,3 +125,19 @@ def test_revoking_a_name_that_is_not_there_lists_the_known_ones(tokens):
     tokens.create("clinic", scopes=[ANALYZE], expires_days=1)
     with pytest.raises(ConfigError, match="known tokens: clinic"):
         tokens.revoke("other")
+
+
+def test_a_row_of_an_older_version_has_no_limits(tokens, doorkeeper, path):
+    token = tokens.create("clinic", scopes=[ANALYZE], expires_days=1)
+    content = json.loads(path.read_text())
+    for name in ("rate_per_s", "max_calls"):
+        del content["tokens"][0][name]
+    path.write_text(json.dumps(content))
+    row = doorkeeper.admit(f"Bearer {token}", scope=ANALYZE)
+    assert (row.rate_per_s, row.max_calls) == (0, 0)
+
+
+@pytest.mark.parametrize(("rate", "calls"), [(-1, 0), (float("nan"), 0), (0, -1), (1e9, 0)])
+def test_a_limit_that_makes_no_sense_is_refused(tokens, rate, calls):
+    with pytest.raises(ConfigError, match="cannot be limited"):
+        tokens.create("clinic", scopes=[ANALYZE], expires_days=1, rate_per_s=rate, max_calls=calls)
