@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,14 +73,16 @@ class Service:
 
 
 @contextmanager
-def running_service(home: Path, *models: str, root: Store) -> Iterator[Service]:
-    """Serve models until the end of the block."""
+def running_service(
+    home: Path, *models: str, root: Store, options: Sequence[str] = ()
+) -> Iterator[Service]:
+    """Serve models until the end of the block; `options` are further ones of the verb."""
     named = [word for model in models for word in ("--model", model)]
     with (home / "output").open("wb") as output:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "aufleet.cli", "serve", *named),
-                *("--ready-file", str(home / "serve.json")),
+                *("--ready-file", str(home / "serve.json"), *options),
             ],
             env={**os.environ, "AUFLEET_HOME": str(home), "AUFLEET_ROOT": root.uri},
             stdout=output,

@@ -3,33 +3,41 @@
 import json
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from aufleet.cli.orphans import no_orphans
 from aufleet.cli.output import console
 from aufleet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from aufleet.serving.config import GatewaySettings
+    from aufleet.serving.app import RunningService
+    from aufleet.serving.config import GatewaySettings, ReplicaSettings
     from aufleet.serving.routing import ServedVersion
     from aufleet.serving.tls import TlsFiles
 
 DEFAULT_TOKEN_NAME = "default"
 DEFAULT_TOKEN_DAYS = 365
+NEWS_PERIOD_S = 0.5
 
 
 def command(
     model: Annotated[
-        list[str], typer.Option(help="NAME, NAME:VERSION or NAME@ALIAS; may be given again.")
-    ],
+        list[str] | None,
+        typer.Option(
+            help="NAME, NAME:VERSION or NAME@ALIAS; may be given again; default: every model."
+        ),
+    ] = None,
     host: str = typer.Option("127.0.0.1", help="The address to listen on."),
     port: int = typer.Option(0, min=0, max=65535, help="0 takes a free one."),
     ready_file: Annotated[
@@ -43,11 +51,26 @@ def command(
     ca_file: Annotated[
         Path | None, typer.Option(help="What clients trust; default: --cert-file.")
     ] = None,
+    client_ca_file: Annotated[
+        Path | None,
+        typer.Option(help="PEM: callers need a certificate signed by one of these, too."),
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Prometheus metrics, on the same host; 0: a free one."),
+    ] = None,
+    analyzers: int = typer.Option(1, min=1, help="Processes for each model version."),
+    aligners: int = typer.Option(1, min=1, help="Processes that find faces in photos."),
+    gpus: float = typer.Option(0.0, min=0.0, help="GPUs for each analyzer; 0.5 shares one."),
 ) -> None:
     """Serve models over gRPC with TLS and tokens, until Ctrl-C.
 
+    Versions that have an alias are served; an alias that is moved, by `aufleet promote` or
+    `aufleet rollback`, reaches callers within seconds, without a failed request.
+
     Without a certificate of yours one is made, signed by an authority of this machine. A first
-    token is made too. Health needs no token, everything else does.
+    token is made too. Health needs no token, everything else does. Certificates and tokens are
+    read again when their files change; SIGHUP starts the gateways anew.
 
     Example: aufleet serve --model demo --model palsy@candidate --port 8443
     """
@@ -56,16 +79,30 @@ def command(
     with ExitStack() as stack:
         stack.enter_context(no_orphans())
         start = _prepare(host, port=port, given=(cert_file, key_file, ca_file))
-        target = stack.enter_context(_running(model, start))
+        start = replace(
+            start,
+            gateway=replace(
+                start.gateway,
+                client_ca_file=_existing(client_ca_file),
+                metrics_host=host,
+                metrics_port=metrics_port,
+            ),
+        )
+        from aufleet.serving.config import ReplicaSettings
+
+        replicas = ReplicaSettings(num_analyzers=analyzers, num_aligners=aligners, gpus=gpus)
+        service = stack.enter_context(_running(model or [], start, replicas=replicas))
         ready = {
-            "target": target,
+            "target": service.target,
             "token_file": str(start.token_file),
             "ca_file": str(start.tls.ca_file),
         }
+        if service.metrics is not None:
+            ready["metrics"] = service.metrics
         if ready_file is not None:
             stack.enter_context(_written(ready_file, ready))
         _say_ready(ready, seconds=time.monotonic() - began)
-        _wait()
+        _tell_news(service)
     console.print("stopped")
 
 
@@ -96,6 +133,12 @@ def _prepare(host: str, *, port: int, given: Sequence[Path | None]) -> _Start:
         access_log=home / "logs" / "access.log",
     )
     return _Start(gateway=gateway, tls=tls, token_file=token_file)
+
+
+def _existing(file: Path | None) -> Path | None:
+    if file is not None and not file.is_file():
+        raise ConfigError(f"there is no file {file}", "name a PEM file of certificates")
+    return file and file.resolve()
 
 
 def _certificates(home: Path, *, host: str, given: Sequence[Path | None]) -> "TlsFiles":
@@ -133,8 +176,11 @@ def _default_token(home: Path) -> Path:
 
 
 @contextmanager
-def _running(models: Sequence[str], start: _Start) -> Iterator[str]:
-    """Serve while the body runs; yields the target."""
+def _running(
+    models: Sequence[str], start: _Start, *, replicas: "ReplicaSettings"
+) -> "Iterator[RunningService]":
+    """Serve while the body runs."""
+    from aufleet.registry.mlflow_session import mlflow_uri
     from aufleet.serving.environment import use_serve_environment
     from aufleet.storage.home import use_running_store
 
@@ -149,33 +195,26 @@ def _running(models: Sequence[str], start: _Start) -> Iterator[str]:
         _stop_on_sigterm()
         # Ray Serve reads the environment when it is imported.
         from aufleet.serving.app import serving
-        from aufleet.serving.config import ReplicaSettings
+        from aufleet.serving.config import ReleaseSettings
 
         console.print("starting gateway, aligner and analyzers")
-        with serving(versions, gateway=start.gateway, replicas=ReplicaSettings()) as target:
-            yield target
+        releases = ReleaseSettings(registry_uri=mlflow_uri(), references=tuple(models))
+        with serving(
+            versions, gateway=start.gateway, replicas=replicas, releases=releases
+        ) as service:
+            yield service
             console.print("stopping")
 
 
 def _resolve(models: Sequence[str]) -> "list[ServedVersion]":
-    """Ask the registry which versions are meant; the same one twice is one."""
-    from aufleet.registry.versions import Versions, parse_reference
-    from aufleet.serving.routing import ServedVersion
+    """Ask the registry which versions must answer before the service is ready."""
+    from aufleet.registry.versions import Versions
+    from aufleet.serving.following import Following
 
-    registry = Versions()
-    found: dict[tuple[str, str], ServedVersion] = {}
-    for text in models:
-        name, which = parse_reference(text)
-        version = registry.resolve(name, which)
-        found[version.name, version.version] = ServedVersion(
-            name=version.name,
-            version=version.version,
-            aliases=version.aliases,
-            task="palsy" if version.task == "palsy" else "au",
-            package_uri=version.package_uri,
-        )
-        console.print(f"[bold]{version.name}[/] version {version.version}, {version.architecture}")
-    return list(found.values())
+    found = Following(models, versions=Versions()).first()
+    for version in found:
+        console.print(f"[bold]{version.name}[/] version {version.version} ({version.task})")
+    return found
 
 
 @contextmanager
@@ -194,14 +233,23 @@ def _say_ready(ready: dict[str, str], *, seconds: float) -> None:
     console.print(f"answering on [bold]{ready['target']}[/] after {seconds:.0f} s")
     console.print(f"  token  {ready['token_file']}", soft_wrap=True)
     console.print(f"  CA     {ready['ca_file']}", soft_wrap=True)
+    if "metrics" in ready:
+        console.print(f"  metrics http://{ready['metrics']}/metrics", soft_wrap=True)
     console.print("research use only, not a medical device; Ctrl-C stops everything")
 
 
-def _wait() -> None:
-    """Wait for Ctrl-C or SIGTERM."""
+def _tell_news(service: "RunningService") -> None:
+    """Print what changes, until Ctrl-C or SIGTERM."""
+    restart = threading.Event()
+    signal.signal(signal.SIGHUP, lambda *_: restart.set())
     try:
         while True:
-            signal.pause()
+            if restart.is_set():
+                restart.clear()
+                service.restart_gateways()
+            for line in service.news():
+                console.print(f"[dim]{datetime.now():%H:%M:%S}[/] {escape(line)}", soft_wrap=True)
+            time.sleep(NEWS_PERIOD_S)
     except KeyboardInterrupt:
         # Stopping takes a few seconds; an impatient second Ctrl-C must not leave processes.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

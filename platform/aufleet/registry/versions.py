@@ -141,6 +141,13 @@ class Versions:
         """Return the names of all registered models, sorted."""
         return sorted(model.name for model in self._client.search_registered_models())
 
+    def list_aliases(self) -> dict[str, dict[str, str]]:
+        """Return model -> alias -> version, for every registered model: one question."""
+        return {
+            model.name: {alias: str(version) for alias, version in model.aliases.items()}
+            for model in self._client.search_registered_models()
+        }
+
     def _existing(self, name: str) -> list[ModelVersion]:
         versions = self.list_versions(name)
         if not versions:

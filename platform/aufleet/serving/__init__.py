@@ -4,6 +4,9 @@ client ── TLS + token ──> Gateway ──> Aligner (CPU) ──> Gateway 
 
 app                what is deployed and how it is stopped
 config             limits and settings
+deployments        what Ray Serve is told of each part
+release_controller one actor that follows the registry; `releases` decides, `following` looks
+failures           why a deployment did not start, in one sentence
 environment        what Ray Serve must find in the environment before it starts
 gateway            the deployment that holds the gRPC server
 guard              what happens around every call: request id, token, deadline, log, codes
@@ -18,7 +21,9 @@ replicas           calls from the gateway to the other deployments
 aligner            the deployment that finds and aligns faces
 analyzer           the deployment that runs a network; its batches are made in `batching`
 exchange           the plain values that travel between the deployments
-tokens, tls        who may call, and over which certificate
+tokens, quotas     who may call, and how much
+tls, credentials   an own authority; certificates in use, read again when they change
+metrics            what a gateway counts, for Prometheus
 port               where a server listens, and whether it can
 private_files      files that only their owner reads
 status             error -> gRPC code

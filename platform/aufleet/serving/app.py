@@ -4,45 +4,76 @@ Each part is a Serve application of its own, so that a model comes and goes with
 
     gateway   Gateway   its routing table is its user_config: Ray changes that in place
     aligner   Aligner
-    <model>-<version>   Analyzer
+    model-<name>-<version>   Analyzer
+
+What comes and goes later is the release controller's (`release_controller`).
 """
 
 import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import ray
 from ray import serve
+from ray.exceptions import RayError
 
 from aufleet.errors import AufleetError, EnvironmentProblem, RegistryError
-from aufleet.serving.aligner import Aligner
-from aufleet.serving.analyzer import Analyzer
-from aufleet.serving.config import GatewaySettings, Limits, ReplicaSettings
-from aufleet.serving.gateway import ALIGNER, ALIGNER_APPLICATION, ANALYZER, Gateway
+from aufleet.serving.config import GatewaySettings, ReleaseSettings, ReplicaSettings
+from aufleet.serving.deployments import (
+    GATEWAY_APPLICATION,
+    SERVE_LOGS,
+    aligner_target,
+    analyzer_target,
+    gateway_target,
+)
+from aufleet.serving.failures import reason_in
+from aufleet.serving.gateway import ALIGNER_APPLICATION
 from aufleet.serving.port import check_port, target_of
-from aufleet.serving.routing import Route, ServedVersion
+from aufleet.serving.release_controller import News, ReleaseSetup, start_controller
+from aufleet.serving.routing import APPLICATION_PREFIX, ServedVersion
 
-GATEWAY_APPLICATION, GATEWAY = "gateway", "Gateway"
 READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 15.0
+NEWS_TIMEOUT_S = 5.0
 
-_DEPLOYMENT = {
-    # An own package that does not load will not load the second time either.
-    "max_constructor_retry_count": 1,
-    "graceful_shutdown_wait_loop_s": 0.1,
-    "health_check_period_s": 5,
-    "health_check_timeout_s": 30,
-}
-# The queues that matter are in the replicas: bounded, and their deadlines are kept. Ray's router
-# must not find a replica full, because it asks again only after 25 ms, then 50, then 100.
-_QUEUES = {"max_ongoing_requests": 1024, "max_queued_requests": 1024}
-# At ERROR a replica writes a traceback for every photo that is refused; the gateway's own log
-# has what matters.
-_SERVE_LOGS = {"log_level": "CRITICAL", "enable_access_log": False}
+
+class RunningService:
+    """A service that answers, and what its release controller tells."""
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        metrics: str | None,
+        controller: Any,  # noqa: ANN401 - Ray's handle of an actor
+    ) -> None:
+        """Keep where it answers.
+
+        Args:
+            target: "host:port" for this machine.
+            metrics: "host:port" of the metrics; None where they are not shown.
+            controller: The release controller's handle.
+        """
+        self.target, self.metrics, self._controller = target, metrics, controller
+        self._last = News(life="", count=0, lines=())
+
+    def restart_gateways(self) -> None:
+        """Let the gateways be started anew, one after the other."""
+        self._controller.restart_gateways.remote()
+
+    def news(self) -> tuple[str, ...]:
+        """Return what has happened since this was last asked; nothing while nobody can tell."""
+        try:
+            asked = self._controller.news.remote(life=self._last.life, count=self._last.count)
+            news: Any = ray.get(asked, timeout=NEWS_TIMEOUT_S)
+        except RayError:
+            return ()
+        self._last = news
+        return news.lines
 
 
 @contextmanager
@@ -51,36 +82,55 @@ def serving(
     *,
     gateway: GatewaySettings,
     replicas: ReplicaSettings,
-) -> Iterator[str]:
+    releases: ReleaseSettings,
+) -> Iterator[RunningService]:
     """Serve while the body runs, on the Ray cluster that this process is connected to.
 
     Args:
-        versions: Loaded at the start.
+        versions: Loaded before it is ready; from then on the registry decides.
         gateway: Where it listens.
         replicas: How many of each, and what they take.
+        releases: How the registry is followed.
 
     Yields:
-        The target, "host:port" for this machine; every model answers.
+        The service; every one of the versions answers.
 
     Raises:
         EnvironmentProblem: The port is taken, or nothing was ready in time.
         RegistryError: A package cannot be loaded.
     """
-    check_port(gateway.host, port=gateway.port)
+    gateway = _with_ports(gateway)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(
-        proxy_location="Disabled", http_options={"location": "NoServer"}, logging_config=_SERVE_LOGS
+        proxy_location="Disabled", http_options={"location": "NoServer"}, logging_config=SERVE_LOGS
     )
+    controller = None
     try:
         port = _deploy(versions, gateway=gateway, replicas=replicas)
-        yield target_of(gateway.host, port=port)
+        controller = start_controller(
+            ReleaseSetup(gateway=gateway, replicas=replicas, releases=releases)
+        )
+        metrics = gateway.metrics_port and target_of(
+            gateway.metrics_host, port=gateway.metrics_port
+        )
+        yield RunningService(
+            target_of(gateway.host, port=port), metrics=metrics or None, controller=controller
+        )
     finally:
-        applications = [ALIGNER_APPLICATION, *(version.route.application for version in versions)]
         # In a thread: when Ray has gone already, as after a signal to every process of a group,
         # its calls wait for it and then end the whole program.
-        stopping = threading.Thread(target=_stop, args=[applications], daemon=True)
+        stopping = threading.Thread(target=_stop, args=[controller], daemon=True)
         stopping.start()
         stopping.join(gateway.grace_s + STOP_TIMEOUT_S)
+
+
+def _with_ports(gateway: GatewaySettings) -> GatewaySettings:
+    """Choose free ports now: a gateway that is started again must be found where it was."""
+    metrics_port = gateway.metrics_port
+    if metrics_port is not None:
+        metrics_port = check_port(gateway.metrics_host, port=metrics_port)
+    port = check_port(gateway.host, port=gateway.port)
+    return replace(gateway, port=port, metrics_port=metrics_port)
 
 
 def _deploy(
@@ -90,16 +140,11 @@ def _deploy(
     replicas: ReplicaSettings,
 ) -> int:
     """Start everything at the same time and return the gateway's port."""
+    routes = [version.route for version in versions]
     targets = [
-        _target(
-            _gateway(gateway, routes=[version.route for version in versions], replicas=replicas),
-            GATEWAY_APPLICATION,
-        ),
-        _target(_aligner(gateway.limits, replicas=replicas), ALIGNER_APPLICATION),
-        *(
-            _target(_analyzer(version, replicas=replicas), version.route.application)
-            for version in versions
-        ),
+        gateway_target(gateway, routes=routes, replicas=replicas),
+        aligner_target(gateway.limits, replicas=replicas),
+        *(analyzer_target(version, replicas=replicas) for version in versions),
     ]
     try:
         handles = serve.run_many(targets)
@@ -114,90 +159,41 @@ def _deploy(
         ) from error
 
 
-def _target(application: Any, name: str) -> serve.RunTarget:  # noqa: ANN401 - Ray's Application
-    return serve.RunTarget(
-        target=application, name=name, route_prefix=None, logging_config=_SERVE_LOGS
-    )
-
-
-def _gateway(
-    settings: GatewaySettings, *, routes: Sequence[Route], replicas: ReplicaSettings
-) -> Any:  # noqa: ANN401 - Ray's Application
-    deployment = serve.deployment(
-        Gateway,
-        name=GATEWAY,
-        num_replicas=replicas.num_gateways,
-        max_replicas_per_node=1,
-        # The port is one, so the old gateway stops before the new one starts.
-        max_surge_percent=0,
-        # Its calls come over its own port; only our own questions come through Ray.
-        max_ongoing_requests=16,
-        max_queued_requests=16,
-        graceful_shutdown_timeout_s=settings.grace_s + 10,
-        user_config={"routes": [asdict(route) for route in routes]},
-        ray_actor_options={"num_cpus": 0},
-        **_DEPLOYMENT,
-    )
-    return deployment.bind(settings)
-
-
-def _aligner(limits: Limits, *, replicas: ReplicaSettings) -> Any:  # noqa: ANN401 - Ray's
-    deployment = serve.deployment(
-        Aligner,
-        name=ALIGNER,
-        num_replicas=replicas.num_aligners,
-        **_QUEUES,
-        graceful_shutdown_timeout_s=10,
-        ray_actor_options={"num_cpus": replicas.cpus},
-        **_DEPLOYMENT,
-    )
-    return deployment.bind(max_pixels=limits.max_pixels, max_waiting=replicas.max_waiting_photos)
-
-
-def _analyzer(version: ServedVersion, *, replicas: ReplicaSettings) -> Any:  # noqa: ANN401 - Ray's Application
-    deployment = serve.deployment(
-        Analyzer,
-        name=ANALYZER,
-        num_replicas=replicas.num_analyzers,
-        **_QUEUES,
-        graceful_shutdown_timeout_s=10,
-        ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
-        **_DEPLOYMENT,
-    )
-    return deployment.bind(
-        version.package_uri,
-        max_batch=replicas.max_batch,
-        max_waiting=replicas.max_waiting_faces,
-        threads=replicas.threads,
-        device="cuda" if replicas.gpus else "cpu",
-    )
-
-
-def _stop(applications: Sequence[str]) -> None:
+def _stop(controller: Any) -> None:  # noqa: ANN401 - Ray's handle of an actor, or None
     """Stop our applications, and leave others of the cluster alone.
 
-    The gateway goes first, so that its last calls still find the others.
+    The controller goes first, so that nothing is started again; then the gateway, so that its last
+    calls still find the others.
     """
     if not ray.is_initialized():
         return
+    if controller is not None:
+        with suppress(RayError):
+            ray.get(controller.stop.remote(), timeout=STOP_TIMEOUT_S)
+        ray.kill(controller)
     serve.delete(GATEWAY_APPLICATION)
+    applications = _our_applications()
     for application in applications:
         serve.delete(application, _blocking=False)
     deadline = time.monotonic() + STOP_TIMEOUT_S
-    while set(applications) & set(serve.status().applications) and time.monotonic() < deadline:
+    while _our_applications() and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
-def _reason_of(error: RuntimeError) -> AufleetError:
-    """Return the error that stopped a deployment, as one sentence.
+def _our_applications() -> list[str]:
+    return [
+        name
+        for name in serve.status().applications
+        if name == ALIGNER_APPLICATION or name.startswith(APPLICATION_PREFIX)
+    ]
 
-    Serve only tells the text of the replica's traceback; its last line of ours is the reason.
-    """
+
+def _reason_of(error: RuntimeError) -> AufleetError:
+    """Return the error that stopped a deployment, as one sentence."""
     for status in serve.status().applications.values():
         for deployment in status.deployments.values():
-            for line in reversed(deployment.message.splitlines()):
-                name, colon, reason = line.strip().rpartition("aufleet.errors.")[2].partition(": ")
-                if colon and name.isidentifier() and "aufleet.errors." in line:
-                    kind = RegistryError if name == "PackageError" else EnvironmentProblem
-                    return kind(f"the service did not start: {reason}")
+            if found := reason_in(deployment.message):
+                name, reason = found
+                kind = RegistryError if name == "PackageError" else EnvironmentProblem
+                return kind(f"the service did not start: {reason}")
     return EnvironmentProblem(f"the service did not start: {error}")

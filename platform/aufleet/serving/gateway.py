@@ -19,11 +19,13 @@ from aufleet.inference.v2.open_inference_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
 from aufleet.serving.access_log import AccessLog
-from aufleet.serving.config import GatewaySettings
+from aufleet.serving.config import GatewaySettings, Limits
+from aufleet.serving.credentials import Certificates
 from aufleet.serving.directory import Directory, HealthServicer
 from aufleet.serving.face_service import FaceAnalysisService
-from aufleet.serving.guard import Guard
+from aufleet.serving.guard import SCOPES_OF_METHODS, Guard
 from aufleet.serving.inference_service import InferenceService
+from aufleet.serving.metrics import Metrics, MetricsPort
 from aufleet.serving.pipeline import Pipeline, Replicas
 from aufleet.serving.port import join
 from aufleet.serving.routing import Route
@@ -43,22 +45,28 @@ class Gateway:
         """Keep the settings; the port opens with the first configuration."""
         self._settings = settings
         self._health = HealthServicer()
-        self._directory = Directory(_analyzer_handle, health=self._health)
+        self._metrics = Metrics(methods=SCOPES_OF_METHODS)
+        self._metrics_port: MetricsPort | None = None
+        self._directory = Directory(
+            _analyzer_handle, health=self._health, on_change=self._metrics.routed
+        )
         self._server: grpc.aio.Server | None = None
         self._log = AccessLog(settings.access_log)
         self._port = 0
+        self._generation = 0
 
     async def reconfigure(self, config: Mapping[str, Any]) -> None:
         """Take a routing table; Ray calls this at the start and whenever the table changes.
 
         Args:
-            config: "routes": the fields of each `Route`.
+            config: "routes": the fields of each `Route`; "generation": which one this is.
 
         Raises:
             EnvironmentProblem: The port is taken.
         """
         if self._server is None:
             await self._start()
+        self._generation = config["generation"]
         await self._directory.replace(
             Route(**{**route, "aliases": tuple(route["aliases"])}) for route in config["routes"]
         )
@@ -68,12 +76,18 @@ class Gateway:
         await self._directory.await_ready()
         return self._port
 
+    async def routes(self) -> tuple[list[Route], int]:
+        """Return the present routing table and the generation of the gateways."""
+        return list(self._directory.table.routes), self._generation
+
     async def __del__(self) -> None:
         """Stop as Ray stops the replica: no new calls, time for those in flight."""
         self._directory.close()
         if self._server is not None:
             await self._health.enter_graceful_shutdown()
             await self._server.stop(self._settings.grace_s)
+        if self._metrics_port is not None:
+            self._metrics_port.close()
         self._log.close()
 
     async def _start(self) -> None:
@@ -82,18 +96,40 @@ class Gateway:
             Doorkeeper(settings.token_file),
             limits=settings.limits,
             log=self._log,
+            metrics=self._metrics,
         )
-        options = [
-            ("grpc.max_receive_message_length", settings.limits.max_message_bytes),
-            ("grpc.max_send_message_length", -1),
-            # By default two servers may share a port, and each gets some of the calls.
-            ("grpc.so_reuseport", 0),
-        ]
-        server = grpc.aio.server(interceptors=[guard], options=options)
+        server = grpc.aio.server(interceptors=[guard], options=_options(settings.limits))
         self._add_services(server)
-        self._port = _open_port(server, settings)
+        self._port = self._open_port(server)
         await server.start()
+        if settings.metrics_port is not None:
+            self._metrics_port = MetricsPort(
+                self._metrics, host=settings.metrics_host, port=settings.metrics_port
+            )
         self._server = server
+
+    def _open_port(self, server: grpc.aio.Server) -> int:
+        """Return the port that the server listens on.
+
+        Raises:
+            ConfigError: Certificate or key cannot be used.
+            EnvironmentProblem: The port is taken, or the address is not one of this machine.
+        """
+        settings = self._settings
+        certificates = Certificates(
+            certificate_file=settings.certificate_file,
+            key_file=settings.key_file,
+            client_ca_file=settings.client_ca_file,
+            on_handshake=self._metrics.shook_hands,
+        )
+        address = join(settings.host, settings.port)
+        try:
+            return server.add_secure_port(address, certificates.credentials())
+        except RuntimeError:
+            raise EnvironmentProblem(
+                f"the gateway cannot listen on {address}",
+                "the port is taken, or the address is not one of this machine",
+            ) from None
 
     def _add_services(self, server: grpc.aio.Server) -> None:
         limits = self._settings.limits
@@ -118,20 +154,17 @@ def _analyzer_handle(application: str) -> Replicas:
     return serve.get_deployment_handle(ANALYZER, app_name=application)
 
 
-def _open_port(server: grpc.aio.Server, settings: GatewaySettings) -> int:
-    """Return the port that the server listens on.
-
-    Raises:
-        EnvironmentProblem: It is taken, or the address is not one of this machine.
-    """
-    credentials = grpc.ssl_server_credentials(
-        [(settings.key_file.read_bytes(), settings.certificate_file.read_bytes())]
-    )
-    address = join(settings.host, settings.port)
-    try:
-        return server.add_secure_port(address, credentials)
-    except RuntimeError:
-        raise EnvironmentProblem(
-            f"the gateway cannot listen on {address}",
-            "the port is taken, or the address is not one of this machine",
-        ) from None
+def _options(limits: Limits) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", limits.max_message_bytes),
+        ("grpc.max_send_message_length", -1),
+        # Up to this much the guard refuses by itself, with a sentence and a line in the log.
+        ("grpc.max_metadata_size", 8 * limits.max_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", 8 * limits.max_metadata_bytes),
+        # By default two servers may share a port, and each gets some of the calls.
+        ("grpc.so_reuseport", 0),
+        # A caller that has vanished without a word is noticed, and one that asks often is let.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ]

@@ -18,12 +18,12 @@ def target_of(host: str, *, port: int) -> str:
     return join("localhost" if host in ANYWHERE else host, port)
 
 
-def check_port(host: str, *, port: int) -> None:
-    """Return where a server on this machine could listen there.
+def check_port(host: str, *, port: int) -> int:
+    """Return the port, a free one for 0, where a server on this machine could listen there.
 
     Args:
         host: The address to listen on.
-        port: 0 always can.
+        port: 0 for a free one: a server that is started again must listen where it did.
 
     Raises:
         EnvironmentProblem: The port is taken, or the address is not one of this machine.
@@ -36,6 +36,7 @@ def check_port(host: str, *, port: int) -> None:
             # As the server does: a port whose last connections linger is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
+            return probe.getsockname()[1]
     except OSError as error:
         raise EnvironmentProblem(
             f"the gateway cannot listen on {join(host, port)} ({error.strerror})",

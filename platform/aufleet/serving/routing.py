@@ -1,13 +1,15 @@
 """Which model version a request means."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from aufleet.errors import InvalidRequestError, ModelNotFoundError, NotReadyError, WrongTaskError
 from aufleet.serving.exchange import ModelFacts, Task
 
 CHAMPION = "champion"
+APPLICATION_PREFIX = "model-"
+"""Of the Serve applications that hold a model version."""
 TASK_NAMES: dict[Task, str] = {"au": "action units", "palsy": "palsy grades"}
 
 
@@ -50,7 +52,7 @@ class ServedVersion:
     @property
     def route(self) -> Route:
         """How the gateway finds its analyzers."""
-        application = re.sub(r"[^\w-]", "_", f"model-{self.name}-{self.version}")
+        application = re.sub(r"[^\w-]", "_", f"{APPLICATION_PREFIX}{self.name}-{self.version}")
         return Route(
             name=self.name,
             version=self.version,
@@ -58,6 +60,45 @@ class ServedVersion:
             task=self.task,
             application=application,
         )
+
+
+def holders_of(routes: Iterable[Route]) -> dict[tuple[str, str], str]:
+    """Return (model, alias) -> the application that has it."""
+    return {(route.name, alias): route.application for route in routes for alias in route.aliases}
+
+
+def settled(
+    wanted: Sequence[Route], *, held: Mapping[tuple[str, str], str], can_answer: Collection[str]
+) -> list[Route]:
+    """Return the wanted routes with each alias where it may be.
+
+    An alias whose new version cannot answer yet stays with the one that has it, as long as that
+    one is routed at all: nobody is sent to a model that is not there.
+
+    Args:
+        wanted: Every version that is routed, with the aliases that it is to have.
+        held: (model, alias) -> the application that has it now.
+        can_answer: Applications that are ready.
+    """
+    present = {route.application for route in wanted}
+    places = holders_of(wanted)
+    for key, application in places.items():
+        holder = held.get(key)
+        if application not in can_answer and holder in present:
+            places[key] = holder
+    return [
+        replace(
+            route,
+            aliases=tuple(
+                sorted(
+                    alias
+                    for (name, alias), application in places.items()
+                    if (name, application) == (route.name, route.application)
+                )
+            ),
+        )
+        for route in wanted
+    ]
 
 
 class RoutingTable:
@@ -132,8 +173,8 @@ class RoutingTable:
         return found
 
     def _pick(self, candidates: Sequence[Route], *, version: str) -> Route:
-        if not version and len(candidates) == 1:
-            return candidates[0]
+        if not version and (only := _only_one_meant(candidates)):
+            return only
         wanted = version or CHAMPION
         for route in candidates:
             if wanted == route.version or wanted in route.aliases:
@@ -146,3 +187,13 @@ class RoutingTable:
 
     def _listing(self) -> str:
         return ", ".join(f"{route.label} ({TASK_NAMES[route.task]})" for route in self.routes)
+
+
+def _only_one_meant(candidates: Sequence[Route]) -> Route | None:
+    """Return the version that is meant where a request names none and none is champion.
+
+    A version whose alias has moved on stays for a while: it must not make the others doubtful.
+    """
+    with_alias = [route for route in candidates if route.aliases]
+    found = with_alias if len(candidates) > 1 else candidates
+    return found[0] if len(found) == 1 else None

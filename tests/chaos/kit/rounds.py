@@ -8,9 +8,10 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # `painted`, `faults`
 
@@ -33,8 +34,14 @@ class Outcome:
 Round = Callable[[int], Outcome]
 
 
-def parse(description: str, *, count: int) -> argparse.Namespace:
-    """Return `count` and `work` of the command line; the folder exists."""
+def parse(description: str, *, count: int, **further: Mapping[str, Any]) -> argparse.Namespace:
+    """Return `count` and `work` of the command line; the folder exists.
+
+    Args:
+        description: The program's.
+        count: Rounds where the command line says nothing.
+        further: Option -> what `add_argument` takes.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--count", type=int, default=count, help="rounds in all")
     parser.add_argument("--seed", type=int, default=0, help="decides every random moment")
@@ -42,6 +49,8 @@ def parse(description: str, *, count: int) -> argparse.Namespace:
     parser.add_argument(
         "--work", type=Path, default=Path(f".aufleet/chaos/{name}"), help="state of the rounds"
     )
+    for option, facts in further.items():
+        parser.add_argument(f"--{option}", **facts)
     options = parser.parse_args()
     options.work = options.work.resolve()
     options.work.mkdir(parents=True, exist_ok=True)

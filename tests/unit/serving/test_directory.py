@@ -27,8 +27,10 @@ class SlowReplicas(PlainReplicas):
         return await self._describe()
 
 
-def route(name, version="1"):
-    return Route(name=name, version=version, aliases=(), task="au", application=f"{name}-{version}")
+def route(name, version="1", *aliases):
+    return Route(
+        name=name, version=version, aliases=aliases, task="au", application=f"{name}-{version}"
+    )
 
 
 async def status_of(health, service):
@@ -77,7 +79,25 @@ def test_replacing_the_table_ends_the_questions_of_the_old_one():
         await asyncio.sleep(0.01)
         await directory.replace([])
         await directory.await_ready()
-        with pytest.raises(KeyError):
+        with pytest.raises(NotReadyError, match="faces:1 is no longer served"):
             directory.analyzer_of(route("faces"))
 
     asyncio.run(scenario())
+
+
+def test_an_alias_waits_until_its_new_version_has_told_of_itself():
+    async def scenario():
+        replicas = {"faces-1": PlainReplicas(), "faces-2": SlowReplicas()}
+        directory = Directory(replicas.__getitem__, health=HealthServicer(), retry_s=0.01)
+
+        def champion():
+            return directory.table.find(model="faces", version="champion").version
+
+        await directory.replace([route("faces", "1", "champion")])
+        await directory.await_ready()
+        await directory.replace([route("faces"), route("faces", "2", "champion")])
+        during = champion()
+        await directory.await_ready()
+        return during, champion()
+
+    assert asyncio.run(scenario()) == ("1", "2")

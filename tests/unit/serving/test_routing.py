@@ -51,6 +51,11 @@ def test_what_cannot_be_found_is_said_with_what_is_there(model, version, task, e
         TABLE.find(model=model, version=version, task=task)
 
 
+def test_a_version_whose_alias_has_moved_on_leaves_no_doubt():
+    table = RoutingTable([route("faces", "1"), route("faces", "2", "candidate")])
+    assert table.find(model="faces", version="").version == "2"
+
+
 def test_a_task_that_nobody_answers_is_not_found():
     table = RoutingTable([route("faces", "1")])
     with pytest.raises(ModelNotFoundError, match="no served model answers palsy grades"):

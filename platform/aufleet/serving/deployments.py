@@ -1,0 +1,113 @@
+"""What Ray Serve is told of each part: gateway, aligner, the analyzers of a version."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ray import serve
+
+from aufleet.serving.aligner import Aligner
+from aufleet.serving.analyzer import Analyzer
+from aufleet.serving.config import GatewaySettings, Limits, ReplicaSettings
+from aufleet.serving.gateway import ALIGNER, ALIGNER_APPLICATION, ANALYZER, Gateway
+from aufleet.serving.routing import Route, ServedVersion
+
+GATEWAY_APPLICATION, GATEWAY = "gateway", "Gateway"
+
+_DEPLOYMENT = {
+    # An own package that does not load will not load the second time either.
+    "max_constructor_retry_count": 1,
+    "graceful_shutdown_wait_loop_s": 0.1,
+    "health_check_period_s": 5,
+    "health_check_timeout_s": 30,
+}
+# The queues that matter are in the replicas: bounded, and their deadlines are kept. Ray's router
+# must not find a replica full, because it asks again only after 25 ms, then 50, then 100.
+_QUEUES = {"max_ongoing_requests": 1024, "max_queued_requests": 1024}
+# At ERROR a replica writes a traceback for every photo that is refused; the gateway's own log
+# has what matters.
+SERVE_LOGS = {"log_level": "CRITICAL", "enable_access_log": False}
+
+
+def gateway_target(
+    settings: GatewaySettings,
+    *,
+    routes: Sequence[Route],
+    replicas: ReplicaSettings,
+    generation: int = 0,
+) -> serve.RunTarget:
+    """Return the gateways; deployed again with other routes alone, they take them as they run.
+
+    Args:
+        settings: Where they listen.
+        routes: Their routing table.
+        replicas: How many there are.
+        generation: With another one they are started anew, one after the other.
+    """
+    deployment = serve.deployment(
+        Gateway,
+        name=GATEWAY,
+        num_replicas=replicas.num_gateways,
+        max_replicas_per_node=1,
+        # The port is one, so the old gateway stops before the new one starts.
+        max_surge_percent=0,
+        # Its calls come over its own port; only our own questions come through Ray.
+        max_ongoing_requests=16,
+        max_queued_requests=16,
+        graceful_shutdown_timeout_s=settings.grace_s + 10,
+        user_config={
+            "routes": [asdict(route) for route in routes],
+            "generation": generation,
+        },
+        ray_actor_options={"num_cpus": 0},
+        **_DEPLOYMENT,
+    )
+    # Without a version of ours each `serve.run` is a new one to Serve, and restarts the replicas.
+    version = hashlib.sha256(repr((settings, generation)).encode()).hexdigest()
+    deployment = deployment.options(version=version, _internal=True)
+    return _target(deployment.bind(settings), GATEWAY_APPLICATION)
+
+
+def aligner_target(limits: Limits, *, replicas: ReplicaSettings) -> serve.RunTarget:
+    """Return the aligners."""
+    deployment = serve.deployment(
+        Aligner,
+        name=ALIGNER,
+        num_replicas=replicas.num_aligners,
+        **_QUEUES,
+        graceful_shutdown_timeout_s=10,
+        ray_actor_options={"num_cpus": replicas.cpus},
+        **_DEPLOYMENT,
+    )
+    application = deployment.bind(
+        max_pixels=limits.max_pixels, max_waiting=replicas.max_waiting_photos
+    )
+    return _target(application, ALIGNER_APPLICATION)
+
+
+def analyzer_target(version: ServedVersion, *, replicas: ReplicaSettings) -> serve.RunTarget:
+    """Return the analyzers of one version."""
+    deployment = serve.deployment(
+        Analyzer,
+        name=ANALYZER,
+        num_replicas=replicas.num_analyzers,
+        **_QUEUES,
+        graceful_shutdown_timeout_s=10,
+        ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
+        **_DEPLOYMENT,
+    )
+    application = deployment.bind(
+        version.package_uri,
+        max_batch=replicas.max_batch,
+        max_waiting=replicas.max_waiting_faces,
+        threads=replicas.threads,
+        device="cuda" if replicas.gpus else "cpu",
+    )
+    return _target(application, version.route.application)
+
+
+def _target(application: Any, name: str) -> serve.RunTarget:  # noqa: ANN401 - Ray's Application
+    return serve.RunTarget(
+        target=application, name=name, route_prefix=None, logging_config=SERVE_LOGS
+    )

@@ -1,0 +1,83 @@
+"""Aliases that move and gateways that are replaced under load.
+
+    .venv/bin/python tests/chaos/serve_releases.py --count 30
+
+Promise: a new champion and a rollback reach callers within 5 s of being ready to, without one
+failed attempt; gateways that are replaced lose no request. In turn: a version that has to be
+loaded first, a rollback to the version before, the gateway.
+"""
+
+import asyncio
+import sys
+import time
+
+from kit.rounds import Outcome, parse, run_rounds  # isort: skip - it sets the path
+from kit.load import Tally, Target, aligned_frame, call_until, detect
+from kit.services import MODEL, Chaos, small_service
+
+CALLERS = 4
+PATIENCE_S = 120.0
+WARM_S = 5.0
+KINDS = ("new version", "rollback", "gateway")
+
+
+def main() -> int:
+    """Run the rounds."""
+    options = parse(__doc__ or "", count=30)
+    with small_service(options.work, "--analyzers", "2") as chaos:
+        chaos.await_parts({"releases": 1})
+
+        def one(number: int) -> Outcome:
+            kind = KINDS[number % len(KINDS)]
+            return asyncio.run(_round(chaos, kind))
+
+        return run_rounds(one, count=options.count, work=options.work)
+
+
+async def _round(chaos: Chaos, kind: str) -> Outcome:
+    stop = asyncio.Event()
+    load = asyncio.create_task(
+        call_until(
+            stop, Target.of(chaos.service.ready_file), detect(aligned_frame()), callers=CALLERS
+        )
+    )
+    try:
+        await asyncio.sleep(1)
+        began = time.monotonic()
+        if kind == "gateway":
+            seconds = await asyncio.to_thread(chaos.replace_gateway)
+        else:
+            change = chaos.publish if kind == "new version" else chaos.roll_back
+            wanted = await asyncio.to_thread(change)
+            seconds = await _seen(chaos, wanted) - began
+        await asyncio.sleep(1)
+    finally:
+        stop.set()
+        tally = await load
+    return Outcome(
+        ok=_holds(kind, tally, seconds=seconds),
+        kind=kind,
+        said=f"after {seconds:.1f} s; {tally}; versions {dict(tally.versions)}",
+    )
+
+
+def _holds(kind: str, tally: Tally, *, seconds: float) -> bool:
+    if kind == "gateway":
+        return not tally.lost
+    in_time = seconds <= WARM_S if kind == "rollback" else seconds <= PATIENCE_S
+    return tally.num_failed_attempts == 0 and len(tally.versions) == 2 and in_time
+
+
+async def _seen(chaos: Chaos, wanted: str) -> float:
+    """Return when a caller is first answered by a version."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        answer = await asyncio.to_thread(chaos.service.detect, aligned_frame(), model=MODEL)
+        if answer.version == wanted:
+            break
+        await asyncio.sleep(0.05)
+    return time.monotonic()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
