@@ -48,15 +48,15 @@ class Package(Protocol):
 
 
 def load_package(uri: str) -> Package:
-    """Return the package at a URI, its digests checked.
+    """Return the package at a URI or its copy on this node, its digests checked.
 
     Raises:
         PackageError: It is damaged, incomplete or of an unknown schema.
     """
     # Imported here: the process that deploys names this function and needs no torch.
-    from aufleet.registry import package
+    from aufleet.serving.package_cache import load_cached
 
-    return package.load_package(uri)
+    return load_cached(uri)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
