@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
+import psutil
 
 from aufleet.api.v1 import face_analysis_service_pb2 as messages
 from aufleet.api.v1.face_analysis_service_pb2_grpc import FaceAnalysisServiceStub
@@ -38,7 +39,7 @@ class Service:
             assert self.process.poll() is None, self.output
             assert time.monotonic() < deadline, self.output
             time.sleep(0.1)
-        ready = json.loads(self.ready_file.read_text())
+        self.ready = ready = json.loads(self.ready_file.read_text())
         self.target = ready["target"]
         self.roots = Path(ready["ca_file"]).read_bytes()
         self.token = Path(ready["token_file"]).read_text().strip()
@@ -58,6 +59,19 @@ class Service:
 
     def create_token(self, name, *scopes):
         return TokenFile(self.home / "tokens.json").create(name, scopes=scopes, expires_days=1)
+
+    def listening_ports(self):
+        """Return the TCP ports on which the service's processes listen."""
+        family = psutil.Process(self.process.pid)
+        ports = set()
+        for process in (family, *family.children(recursive=True)):
+            with suppress(psutil.Error):
+                ports |= {
+                    each.laddr.port
+                    for each in process.net_connections(kind="tcp")
+                    if each.status == psutil.CONN_LISTEN
+                }
+        return ports
 
     def processes(self):
         """Return the commands of all processes that the service has started, and its own."""

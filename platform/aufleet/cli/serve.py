@@ -57,8 +57,14 @@ def command(
     ] = None,
     metrics_port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Prometheus metrics, on the same host; 0: a free one."),
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Prometheus metrics, on the same host; 0: a free one."
+            " Further gateways take the ports after it.",
+        ),
     ] = None,
+    gateways: int = typer.Option(1, min=1, help="Gateway processes; two outlast the end of one."),
     analyzers: int = typer.Option(1, min=1, help="Processes for each model version."),
     aligners: int = typer.Option(1, min=1, help="Processes that find faces in photos."),
     gpus: float = typer.Option(0.0, min=0.0, help="GPUs for each analyzer; 0.5 shares one."),
@@ -85,20 +91,22 @@ def command(
                 start.gateway,
                 client_ca_file=_existing(client_ca_file),
                 metrics_host=host,
-                metrics_port=metrics_port,
+                metrics_ports=_metrics_ports(metrics_port, gateways=gateways),
             ),
         )
         from aufleet.serving.config import ReplicaSettings
 
-        replicas = ReplicaSettings(num_analyzers=analyzers, num_aligners=aligners, gpus=gpus)
+        replicas = ReplicaSettings(
+            num_gateways=gateways, num_analyzers=analyzers, num_aligners=aligners, gpus=gpus
+        )
         service = stack.enter_context(_running(model or [], start, replicas=replicas))
         ready = {
             "target": service.target,
             "token_file": str(start.token_file),
             "ca_file": str(start.tls.ca_file),
         }
-        if service.metrics is not None:
-            ready["metrics"] = service.metrics
+        if service.metrics:
+            ready["metrics"] = service.metrics[0]
         if ready_file is not None:
             stack.enter_context(_written(ready_file, ready))
         _say_ready(ready, seconds=time.monotonic() - began)
@@ -133,6 +141,12 @@ def _prepare(host: str, *, port: int, given: Sequence[Path | None]) -> _Start:
         access_log=home / "logs" / "access.log",
     )
     return _Start(gateway=gateway, tls=tls, token_file=token_file)
+
+
+def _metrics_ports(first: int | None, *, gateways: int) -> tuple[int, ...]:
+    if first is None:
+        return ()
+    return tuple(first + number if first else 0 for number in range(gateways))
 
 
 def _existing(file: Path | None) -> Path | None:

@@ -48,17 +48,17 @@ class RunningService:
         self,
         target: str,
         *,
-        metrics: str | None,
+        metrics: Sequence[str],
         controller: Any,  # noqa: ANN401 - Ray's handle of an actor
     ) -> None:
         """Keep where it answers.
 
         Args:
             target: "host:port" for this machine.
-            metrics: "host:port" of the metrics; None where they are not shown.
+            metrics: "host:port" where gateways may show metrics.
             controller: The release controller's handle.
         """
-        self.target, self.metrics, self._controller = target, metrics, controller
+        self.target, self.metrics, self._controller = target, tuple(metrics), controller
         self._last = News(life="", count=0, lines=())
 
     def restart_gateways(self) -> None:
@@ -100,7 +100,7 @@ def serving(
         RegistryError: A package cannot be loaded.
     """
     gateway = _with_ports(gateway)
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     serve.start(
         proxy_location="Disabled", http_options={"location": "NoServer"}, logging_config=SERVE_LOGS
     )
@@ -110,11 +110,10 @@ def serving(
         controller = start_controller(
             ReleaseSetup(gateway=gateway, replicas=replicas, releases=releases)
         )
-        metrics = gateway.metrics_port and target_of(
-            gateway.metrics_host, port=gateway.metrics_port
-        )
         yield RunningService(
-            target_of(gateway.host, port=port), metrics=metrics or None, controller=controller
+            target_of(gateway.host, port=port),
+            metrics=[target_of(gateway.metrics_host, port=each) for each in gateway.metrics_ports],
+            controller=controller,
         )
     finally:
         # In a thread: when Ray has gone already, as after a signal to every process of a group,
@@ -125,12 +124,16 @@ def serving(
 
 
 def _with_ports(gateway: GatewaySettings) -> GatewaySettings:
-    """Choose free ports now: a gateway that is started again must be found where it was."""
-    metrics_port = gateway.metrics_port
-    if metrics_port is not None:
-        metrics_port = check_port(gateway.metrics_host, port=metrics_port)
+    """Choose free ports now: a gateway that is started again must be found where it was.
+
+    Raises:
+        EnvironmentProblem: A port is taken, or the address is not one of this machine.
+    """
+    metrics_ports = tuple(
+        check_port(gateway.metrics_host, port=port) for port in gateway.metrics_ports
+    )
     port = check_port(gateway.host, port=gateway.port)
-    return replace(gateway, port=port, metrics_port=metrics_port)
+    return replace(gateway, port=port, metrics_ports=metrics_ports)
 
 
 def _deploy(

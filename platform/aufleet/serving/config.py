@@ -60,8 +60,8 @@ class GatewaySettings:
     """0 takes a free one."""
     metrics_host: str = "127.0.0.1"
     """The address of the metrics."""
-    metrics_port: int | None = None
-    """Where Prometheus finds metrics, and nothing else; 0 takes a free one, None opens none."""
+    metrics_ports: tuple[int, ...] = ()
+    """Where Prometheus finds metrics, and nothing else: each gateway of a node takes one."""
     access_log: Path | None = None
     """One JSON line per call; None writes to standard error."""
     grace_s: float = 5.0
@@ -71,7 +71,7 @@ class GatewaySettings:
 
     def __post_init__(self) -> None:
         """Refuse what can never work."""
-        for port in (self.port, self.metrics_port or 0):
+        for port in (self.port, *self.metrics_ports):
             if not 0 <= port <= 65535:
                 raise ConfigError(f"port {port} does not exist", "ports are 0 to 65535")
 
@@ -85,7 +85,7 @@ class ReplicaSettings:
     num_analyzers: int = 1
     """Processes per model version."""
     num_gateways: int = 1
-    """At most one per node."""
+    """Processes that share one port on each of their nodes: two outlast the end of one."""
     cpus: float = 0.0
     """Cores that Ray reserves per aligner and analyzer; 0 shares the cores of one machine."""
     gpus: float = 0.0

@@ -49,9 +49,8 @@ def gateway_target(
         Gateway,
         name=GATEWAY,
         num_replicas=replicas.num_gateways,
-        max_replicas_per_node=1,
-        # The port is one, so the old gateway stops before the new one starts.
-        max_surge_percent=0,
+        # They share their port, so the new one answers before the old one stops.
+        max_surge_percent=100,
         # Its calls come over its own port; only our own questions come through Ray.
         max_ongoing_requests=16,
         max_queued_requests=16,

@@ -1,5 +1,6 @@
-"""The deployment that holds the gRPC server; at most one per node, and no model code in it."""
+"""The deployment that holds the gRPC server; no model code is in it."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,7 +47,10 @@ class Gateway:
         self._settings = settings
         self._health = HealthServicer()
         self._metrics = Metrics(methods=SCOPES_OF_METHODS)
-        self._metrics_port: MetricsPort | None = None
+        self._metrics_port = MetricsPort(
+            self._metrics, host=settings.metrics_host, ports=settings.metrics_ports
+        )
+        self._guard: Guard | None = None
         self._directory = Directory(
             _analyzer_handle, health=self._health, on_change=self._metrics.routed
         )
@@ -83,29 +87,28 @@ class Gateway:
     async def __del__(self) -> None:
         """Stop as Ray stops the replica: no new calls, time for those in flight."""
         self._directory.close()
-        if self._server is not None:
+        if self._server is not None and self._guard is not None:
             await self._health.enter_graceful_shutdown()
-            await self._server.stop(self._settings.grace_s)
-        if self._metrics_port is not None:
-            self._metrics_port.close()
+            grace_s = self._settings.grace_s
+            # What gRPC itself ends when the grace is over is CANCELLED, which nobody tries again.
+            asyncio.get_running_loop().call_later(max(grace_s - 1, 0), self._guard.end_calls)
+            await self._server.stop(grace_s)
+        await self._metrics_port.close()
         self._log.close()
 
     async def _start(self) -> None:
         settings = self._settings
-        guard = Guard(
+        self._guard = Guard(
             Doorkeeper(settings.token_file),
             limits=settings.limits,
             log=self._log,
             metrics=self._metrics,
         )
-        server = grpc.aio.server(interceptors=[guard], options=_options(settings.limits))
+        server = grpc.aio.server(interceptors=[self._guard], options=_options(settings.limits))
         self._add_services(server)
         self._port = self._open_port(server)
         await server.start()
-        if settings.metrics_port is not None:
-            self._metrics_port = MetricsPort(
-                self._metrics, host=settings.metrics_host, port=settings.metrics_port
-            )
+        self._metrics_port.open()
         self._server = server
 
     def _open_port(self, server: grpc.aio.Server) -> int:
@@ -161,8 +164,9 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         # Up to this much the guard refuses by itself, with a sentence and a line in the log.
         ("grpc.max_metadata_size", 8 * limits.max_metadata_bytes),
         ("grpc.absolute_max_metadata_size", 8 * limits.max_metadata_bytes),
-        # By default two servers may share a port, and each gets some of the calls.
-        ("grpc.so_reuseport", 0),
+        # Gateways of one service share their port, so that a new one answers before an old one
+        # goes; that nobody else has it was asked before they were started (`port`).
+        ("grpc.so_reuseport", 1),
         # A caller that has vanished without a word is noticed, and one that asks often is let.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),

@@ -10,7 +10,13 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc.aio import AbortError, ServerInterceptor, ServicerContext
 
-from aufleet.errors import AufleetError, DeadlineError, InvalidRequestError, OverloadedError
+from aufleet.errors import (
+    AufleetError,
+    DeadlineError,
+    InvalidRequestError,
+    NotReadyError,
+    OverloadedError,
+)
 from aufleet.serving.access_log import AccessLog
 from aufleet.serving.call import REQUEST_ID_KEY, Call, enter_call, request_id_of
 from aufleet.serving.config import Limits
@@ -88,6 +94,14 @@ class Guard(ServerInterceptor):
         self._quotas = Quotas()
         self._calls = Room(limits.max_calls, of="calls")
         self._streams = Room(limits.max_streams, of="streams")
+        self._active: set[asyncio.Task[Any]] = set()
+        self._is_ending = False
+
+    def end_calls(self) -> None:
+        """Tell every call that is left to come again: the gateway is about to go."""
+        self._is_ending = True
+        for task in self._active:
+            task.cancel()
 
     async def intercept_service(
         self,
@@ -207,7 +221,9 @@ class Guard(ServerInterceptor):
         enter_call(call)
         context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
         self._metrics.began(call)
-        code = "OK"
+        code, task = "OK", asyncio.current_task()
+        assert task is not None
+        self._active.add(task)
         try:
             with room.entered(), self._quotas.entered(call.token):
                 async with asyncio.timeout(call.remaining_s):
@@ -216,14 +232,20 @@ class Guard(ServerInterceptor):
             code = _name_of(context.code())
             raise
         except asyncio.CancelledError:
-            # The caller has gone, or its own deadline has passed.
-            code = "CANCELLED"
-            raise
+            if not self._is_ending:
+                # The caller has gone, or its own deadline has passed.
+                code = "CANCELLED"
+                raise
+            task.uncancel()
+            failure = self._failure_of(NotReadyError("the gateway is stopping", "ask again"), call)
+            code = failure.code.name
+            await _end(context, call, failure)
         except Exception as error:
             failure = self._failure_of(error, call)
             code = failure.code.name
             await _end(context, call, failure)
         finally:
+            self._active.discard(task)
             self._log.ended(call, code=code)
             self._metrics.ended(call, code=code)
 

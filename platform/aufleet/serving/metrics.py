@@ -11,29 +11,22 @@ aufleet_alias_info{model,alias,version}      1 where the alias points
 aufleet_tls_handshakes_total                 connections that were begun, refused ones too
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
-from aufleet.errors import EnvironmentProblem
 from aufleet.serving.call import Call
 from aufleet.serving.exchange import LocatedFaces, NetworkAnswers
-from aufleet.serving.port import join
 from aufleet.serving.routing import Route
 
 OTHER = "other"
 """Methods that we do not have: a stranger may invent as many as he likes."""
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+AGAIN_S = 1.0
 FACES = (1, 2, 4, 8, 16, 32, 64)
-
-
-class Closable(Protocol):
-    """What can be closed."""
-
-    def close(self) -> None:
-        """End it."""
-        ...
 
 
 class Metrics:
@@ -127,27 +120,51 @@ class Metrics:
 
 
 class MetricsPort:
-    """The HTTP port that shows the metrics, whatever the path."""
+    """The HTTP port that shows the metrics, whatever the path.
 
-    def __init__(self, metrics: Metrics, *, host: str, port: int) -> None:
-        """Open the port.
+    Each gateway of a node needs its own: it takes the first free one of a few, and where the
+    gateway that it follows still has that, it asks again.
+    """
 
-        Raises:
-            EnvironmentProblem: It is taken, or the address is not one of this machine.
+    def __init__(self, metrics: Metrics, *, host: str, ports: Sequence[int]) -> None:
+        """Keep where it may listen.
+
+        Args:
+            metrics: What it shows.
+            host: The address.
+            ports: One of these; none for no port at all.
         """
-        try:
-            self._server, self._thread = start_http_server(
-                port, addr=host, registry=metrics.registry
-            )
-        except OSError as error:
-            raise EnvironmentProblem(
-                f"metrics cannot be shown on {join(host, port)} ({error.strerror})",
-                "choose another --metrics-port, or 0 for a free one",
-            ) from error
-        self.port: int = self._server.server_port
+        self._metrics, self._host, self._ports = metrics, host, tuple(ports)
+        self._server: WSGIServer | None = None
+        self._opening: asyncio.Task[None] | None = None
 
-    def close(self) -> None:
+    @property
+    def port(self) -> int | None:
+        """The port it has; None as long as it has none."""
+        return None if self._server is None else self._server.server_port
+
+    def open(self) -> None:
+        """Open a port now, or as soon as one is free."""
+        if self._ports and not self._open_one():
+            self._opening = asyncio.create_task(self._open_later())
+
+    async def close(self) -> None:
         """Close the port."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._server is not None:
+            await asyncio.to_thread(self._server.shutdown)
+            self._server.server_close()
+
+    async def _open_later(self) -> None:
+        while not self._open_one():
+            await asyncio.sleep(AGAIN_S)
+
+    def _open_one(self) -> bool:
+        for port in self._ports:
+            with suppress(OSError):
+                self._server, _ = start_http_server(
+                    port, addr=self._host, registry=self._metrics.registry
+                )
+                return True
+        return False

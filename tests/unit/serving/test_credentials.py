@@ -117,9 +117,11 @@ def test_tls_before_1_2_is_refused(tmp_path, most, is_let):
     def shake(address):
         host, _, port = address.rpartition(":")
         try:
-            with socket.create_connection((host, int(port)), timeout=5) as plain:
-                with context.wrap_socket(plain, server_hostname=host) as safe:
-                    return safe.version()
+            with (
+                socket.create_connection((host, int(port)), timeout=5) as plain,
+                context.wrap_socket(plain, server_hostname=host) as safe,
+            ):
+                return safe.version()
         except (ssl.SSLError, ConnectionError):
             return None
 

@@ -1,9 +1,10 @@
+import asyncio
 import time
 from urllib.request import urlopen
 
 import pytest
 
-from aufleet.errors import EnvironmentProblem
+from aufleet.serving import metrics as module
 from aufleet.serving.call import Call
 from aufleet.serving.metrics import Metrics, MetricsPort
 from aufleet.serving.routing import Route
@@ -59,12 +60,36 @@ def test_the_table_is_shown_as_it_is_now(metrics):
     assert value(metrics, "aufleet_alias_info", **at, version="1") is None
 
 
-def test_the_port_shows_metrics_and_can_be_taken_only_once(metrics):
-    port = MetricsPort(metrics, host="127.0.0.1", port=0)
-    try:
-        with urlopen(f"http://127.0.0.1:{port.port}/anything", timeout=5) as answer:
-            assert b"aufleet_requests_total" in answer.read()
-        with pytest.raises(EnvironmentProblem, match="metrics cannot be shown on 127"):
-            MetricsPort(metrics, host="127.0.0.1", port=port.port)
-    finally:
-        port.close()
+def read(port):
+    with urlopen(f"http://127.0.0.1:{port}/anything", timeout=5) as answer:
+        return answer.read()
+
+
+def test_each_gateway_shows_its_metrics_on_a_port_of_its_own(metrics, monkeypatch):
+    monkeypatch.setattr(module, "AGAIN_S", 0.01)
+
+    async def scenario():
+        first = MetricsPort(metrics, host="127.0.0.1", ports=[0])
+        first.open()
+        taken = first.port
+        follower = MetricsPort(Metrics(methods=[]), host="127.0.0.1", ports=[taken])
+        follower.open()
+        assert follower.port is None
+        assert b"aufleet_requests_total" in await asyncio.to_thread(read, taken)
+        await first.close()
+        while follower.port is None:
+            await asyncio.sleep(0.01)
+        assert await asyncio.to_thread(read, follower.port)
+        await follower.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+def test_without_a_port_none_is_opened(metrics):
+    async def scenario():
+        port = MetricsPort(metrics, host="127.0.0.1", ports=[])
+        port.open()
+        await port.close()
+        return port.port
+
+    assert asyncio.run(scenario()) is None
