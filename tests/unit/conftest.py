@@ -83,7 +83,8 @@ class FaceServer(rpc.FaceAnalysisServiceServicer):
             ungradable_reason=face_pb2.UNGRADABLE_REASON_POSE,
             message="the head is turned too far",
         )
-        frames = [good] if len(request.frames) == 1 else [good, bad]
+        only = bad if self.status == face_pb2.FRAME_STATUS_UNGRADABLE else good
+        frames = [only] if len(request.frames) == 1 else [good, bad]
         pooled = palsy if len(request.frames) > 1 else None
         return service.GradePalsyResponse(frames=frames, pooled=pooled, num_frames_used=1, **WHO)
 

@@ -11,7 +11,7 @@ from aufleet.cli.models_show_page import GAP, MARGIN, TITLE, Page
 from aufleet.cli.models_show_relations import draw_relations, relations_height
 from aufleet.cli.models_show_tiles import TILE, Block, Layer, Tile, draw_block
 from aufleet.cli.plot import DIM, INK, POINT
-from aufleet.cli.predict import RESEARCH_USE
+from aufleet.cli.predict_rows import RESEARCH_USE
 
 if TYPE_CHECKING:
     import numpy as np

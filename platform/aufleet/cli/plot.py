@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aufleet.cli.predict import RESEARCH_USE, face_rows
+from aufleet.cli.predict_rows import RESEARCH_USE, face_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,11 +22,11 @@ SURROUNDINGS = 0.9
 """What is shown around the faces, in sizes of the largest."""
 
 
-def plot_answer(image: Path, result: "FrameResult", *, out: Path) -> None:
+def plot_answer(encoded: bytes, result: "FrameResult", *, out: Path) -> None:
     """Draw the faces on the left and the largest face's probabilities on the right.
 
     Args:
-        image: The picture that was sent.
+        encoded: The picture that was sent.
         result: Its answer.
         out: The PNG file to write.
 
@@ -42,7 +42,7 @@ def plot_answer(image: Path, result: "FrameResult", *, out: Path) -> None:
     FigureCanvasAgg(figure)
     photo = figure.add_axes((0.02, 0.09, 0.42, 0.87))
     bars = figure.add_axes((0.49, 0.09, 0.49, 0.87))
-    _draw_photo(photo, decode_frame(image.read_bytes()), result)
+    _draw_photo(photo, decode_frame(encoded), result)
     if result.faces:
         _draw_bars(bars, result.faces[0])
     else:

@@ -1,8 +1,9 @@
-"""`aufleet predict`: ask a running service about pictures."""
+"""`aufleet predict`: ask a running service about pictures and videos."""
 
 import json
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,54 +11,130 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from aufleet.cli.output import console, print_json
-from aufleet.errors import ConfigError
+from aufleet.cli.predict_answers import Questions, Task, answers_of
+from aufleet.cli.predict_outputs import open_outputs
+from aufleet.cli.predict_records import document_of
+from aufleet.cli.predict_rows import RESEARCH_USE
+from aufleet.cli.predict_sources import Source, find_sources
+from aufleet.cli.predict_text import Summary, show
+from aufleet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from aufleet.client import Client, Face, FrameResult, PalsyResult
+    from aufleet.client import FrameResult
 
-Task = Literal["au", "palsy"]
-BAR_WIDTH = 24
-RESEARCH_USE = "research use only, not a medical device"
+Format = Literal["text", "json", "jsonl", "csv"]
+UNUSABLE = frozenset({"NOT_AN_IMAGE", "TOO_MANY_PIXELS"})
 
 
 def command(
-    images: list[Path] = typer.Argument(help="JPEG or PNG files."),
+    images: list[Path] = typer.Argument(
+        help="Pictures (JPEG, PNG), videos, folders of both, or - for standard input."
+    ),
     model: str = typer.Option("", "--model", help="NAME, NAME@ALIAS or NAME:VERSION."),
     task: Task | None = typer.Option(None, "--task", help="Default: what the model answers."),
-    target: str = typer.Option("", "--target", help="HOST:PORT; else ./.aufleet/serve.json."),
+    target: str = typer.Option(
+        "", "--target", help="HOST:PORT, several with commas; else ./.aufleet/serve.json."
+    ),
     token_file: Path | None = typer.Option(None, "--token-file", help="Holds the caller's token."),
     ca_file: Path | None = typer.Option(None, "--ca-file", help="Root certificates, PEM."),
-    plot: Path | None = typer.Option(None, "--plot", help="Draw the answer into this PNG file."),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    plot: Path | None = typer.Option(None, "--plot", help="Draw one answer into this PNG file."),
+    outs: list[Path] = typer.Option(
+        [],
+        "--out",
+        help="Write what the ending says: .jsonl, .csv; .png, .jpg or .mp4 for the one picture or "
+        "video with its answer drawn; else a folder for all of them. May be repeated.",
+    ),
+    form: Format = typer.Option("text", "--format", help="Of standard output."),
+    smoothing_s: float = typer.Option(
+        0.0, "--smooth", min=0.0, help="Time constant in seconds over a video; 0 for none."
+    ),
+    rate_hz: float | None = typer.Option(
+        None, "--rate", min=0.01, help="At most so many frames of a video per second."
+    ),
+    all_faces: bool = typer.Option(False, "--all-faces", help="Not the largest face alone."),
+    mirrored: bool = typer.Option(False, "--mirrored", help="They are mirror images (selfies)."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON; the same as --format json."),
 ) -> None:
-    """Ask a running service for the action units, or the palsy grade, of pictures.
+    """Ask a running service for the action units, or the palsy grade, of pictures and videos.
 
     Example: aufleet predict portrait.jpg --plot answer.png
+
+    Example: aufleet predict visit/ --out answers.csv --out drawn/
     """
     # gRPC's own lines would stand above our one sentence.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from aufleet.client import Client
 
-    if plot and len(images) > 1:
-        raise ConfigError("--plot draws one picture", "give one image, or leave --plot out")
+    sources = find_sources(images)
+    form = "json" if as_json else form
+    _check_plot(plot, sources)
     place = service_of(target, token_file, ca_file)
-    with (
-        console.status(f"asking {place.target}") if not as_json else nullcontext(),
-        Client(place.target, token=place.token(), root_certificates=place.ca_file) as client,
-    ):
-        results = [_ask(client, image, model=model, task=task) for image in images]
-    if as_json:
-        _print_json(results)
-    else:
-        for image, result in zip(images, results, strict=True):
-            _show(image, result)
+    questions = Questions(
+        model=model,
+        task=task,
+        smoothing_s=smoothing_s,
+        rate_hz=rate_hz,
+        all_faces=all_faces,
+        mirrored=mirrored,
+    )
+    with ExitStack() as stack:
+        outputs = stack.enter_context(open_outputs(outs, sources, form=form, rate_hz=rate_hz))
+        client = stack.enter_context(
+            Client(place.target, token=place.token(), root_certificates=place.ca_file)
+        )
+        asking = form == "text" and not any(source.is_video for source in sources)
+        stack.enter_context(console.status(f"asking {place.target}") if asking else nullcontext())
+        answers = answers_of(client, sources, questions)
+        results, unusable = [], 0
+        for source, result in _shown(answers, form=form):
+            outputs.add(source, result)
+            unusable += result.status in UNUSABLE and not source.is_video
+            if form == "json" or plot:
+                results.append(result)
+    _finish(results, form=form, plot=plot, sources=sources)
+    if unusable:
+        raise DataError(f"{unusable} of {len(sources)} files are no pictures that can be used")
+
+
+def _shown(
+    answers: "Iterator[tuple[Source, FrameResult]]", *, form: Format
+) -> "Iterator[tuple[Source, FrameResult]]":
+    """Pass answers on; for people they are printed on the way, a video as one summary."""
+    summary: Summary | None = None
+    for source, result in answers:
+        if form == "text":
+            if summary is not None and summary.name != source.name:
+                summary.show()
+                summary = None
+            if source.is_video:
+                summary = summary or Summary(source.name)
+                summary.add(result)
+            else:
+                show(source.name, result)
+        yield source, result
+    if summary is not None:
+        summary.show()
+
+
+def _finish(
+    results: "list[FrameResult]", *, form: Format, plot: Path | None, sources: list[Source]
+) -> None:
+    """Print what stands at the end, and draw the plot."""
+    if form == "json":
+        print_json(document_of(results))
+    if form == "text":
         console.print(f"[dim]{RESEARCH_USE}[/]")
     if plot:
         from aufleet.cli.plot import plot_answer
 
-        plot_answer(images[0], results[0], out=plot)
-        if not as_json:
+        plot_answer(sources[0].read(), results[0], out=plot)
+        if form == "text":
             console.print(f"drawn into {plot}", soft_wrap=True, markup=False)
+
+
+def _check_plot(plot: Path | None, sources: Sequence[Source]) -> None:
+    if plot and (len(sources) > 1 or sources[0].is_video):
+        raise ConfigError("--plot draws one picture", "give one image, or name a folder with --out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,132 +188,3 @@ def service_of(target: str, token_file: Path | None, ca_file: Path | None) -> Se
         raise ConfigError(
             f"{ready_file} does not say where the service is", "start aufleet serve again"
         ) from error
-
-
-def _ask(client: "Client", image: Path, *, model: str, task: Task | None) -> "FrameResult":
-    name, _, version = model.replace("@", ":").partition(":")
-    if task == "palsy":
-        return client.grade_palsy(image, model=name, version=version)
-    from aufleet.client import RejectedError
-
-    try:
-        return client.detect_action_units(image, model=name, version=version)
-    except RejectedError as error:
-        # Asking what is served would need a scope of its own, so the service's refusal tells.
-        if task or error.code not in {"FAILED_PRECONDITION", "NOT_FOUND"}:
-            raise
-        refusal = error
-    try:
-        return client.grade_palsy(image, model=name, version=version)
-    except RejectedError:
-        raise refusal from None
-
-
-def _print_json(results: "list[FrameResult]") -> None:
-    """One document for all pictures: they were answered by the same model."""
-    first = results[0]
-    print_json(
-        {
-            "model": first.model,
-            "version": first.version,
-            "request_id": first.request_id,
-            "frames": [
-                {"status": result.status, "faces": [_face_json(face) for face in result.faces]}
-                for result in results
-            ],
-        }
-    )
-
-
-def _face_json(face: "Face") -> dict:
-    answer: dict = {
-        "box": [face.box.x, face.box.y, face.box.width, face.box.height],
-        "landmarks": [list(point) for point in face.landmarks],
-    }
-    if face.palsy:
-        return answer | {"grade": face.palsy.grade, "probabilities": face.palsy.probabilities}
-    units = {
-        f"AU{score.unit}": {
-            "probability": score.probability,
-            "threshold": score.threshold,
-            "active": score.active,
-        }
-        for score in face.units
-    }
-    return answer | {"units": units}
-
-
-def _show(image: Path, result: "FrameResult") -> None:
-    from rich.markup import escape
-
-    milliseconds = result.timings_ms.get("total", 0.0)
-    console.print(
-        f"[bold]{escape(image.name)}[/]  [dim]{escape(result.model)} version "
-        f"{escape(result.version)}, {milliseconds:.0f} ms[/]",
-        soft_wrap=True,
-    )
-    if result.status != "OK":
-        status = result.status.lower().replace("_", " ")
-        console.print(f"  {status}  {escape(result.message)}", soft_wrap=True)
-    for face in result.faces:
-        for row in face_rows(face):
-            bar = "█" * round(row.probability * BAR_WIDTH)
-            colour = "cyan" if row.holds else "dim"
-            mark = "  active" if row.holds and not face.palsy else ""
-            console.print(
-                f"  {row.label:<7} {row.name:<21}[{colour}]{bar:<{BAR_WIDTH}}[/] "
-                f"{row.probability:4.2f}{mark}",
-                soft_wrap=True,
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One unit or one grade of a face, as it is shown.
-
-    Attributes:
-        label: "AU12", or "medium".
-        name: What that means.
-        probability: That it holds.
-        threshold: From which a unit counts as active; None for a grade.
-        holds: The unit is active, or the grade is the answer.
-    """
-
-    label: str
-    name: str
-    probability: float
-    threshold: float | None
-    holds: bool
-
-
-def face_rows(face: "Face") -> list[Row]:
-    """Return a row for each unit, or each grade, of a face."""
-    from aufleet.domain.action_units import NAMES, label_of
-
-    if face.palsy:
-        return _grade_rows(face.palsy)
-    return [
-        Row(
-            label=label_of(score.unit),
-            name=NAMES.get(score.unit, ""),
-            probability=score.probability,
-            threshold=score.threshold,
-            holds=score.active,
-        )
-        for score in face.units
-    ]
-
-
-def _grade_rows(palsy: "PalsyResult") -> list[Row]:
-    from aufleet.domain.palsy import GRADES
-
-    return [
-        Row(
-            label=grade.label,
-            name="House-Brackmann " + "-".join(map(str, sorted({*grade.house_brackmann}))),
-            probability=palsy.probabilities[grade.label],
-            threshold=None,
-            holds=grade.label == palsy.grade,
-        )
-        for grade in GRADES
-    ]

@@ -195,7 +195,7 @@ class AsyncClient:
 
     async def analyze_video(  # noqa: PLR0913 - each is one wish of a caller
         self,
-        path: str | Path,
+        path: str | Path | bytes,
         *,
         model: str = "",
         version: str = "",
@@ -210,7 +210,7 @@ class AsyncClient:
         Needs OpenCV, and rich for the bar: pip install 'aufleet[video]'.
 
         Args:
-            path: Of the file.
+            path: Of the file; or the file's bytes.
             model: Its name; may be empty where the service has one model.
             version: A version or an alias; empty for the champion.
             smoothing_time_s: Time constant with which probabilities are smoothed; 0 for none.

@@ -2,10 +2,12 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator
+import tempfile
+import weakref
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from aufleet.client.frames import SentFrame
 from aufleet.errors import ConfigError
@@ -20,21 +22,27 @@ class Video:
     """A video file and its frames as JPEGs.
 
     Args:
-        path: A file that OpenCV reads.
+        source: A file that OpenCV reads, or its bytes.
         max_rate_hz: Frames that come sooner after the last one are left out; None for every frame.
 
     Raises:
         ConfigError: OpenCV is not installed, or it cannot read the file.
     """
 
-    def __init__(self, path: str | Path, *, max_rate_hz: float | None = None) -> None:
+    def __init__(self, source: str | Path | bytes, *, max_rate_hz: float | None = None) -> None:
         if max_rate_hz is not None and not max_rate_hz > 0:
             raise ConfigError(f"max_rate_hz is {max_rate_hz:g}", "give frames per second")
         cv2 = _cv2()
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise ConfigError(f"{path} cannot be read: there is no such file")
-        capture = _open(self.path)
+        if isinstance(source, bytes):
+            # OpenCV's own reader of bytes crashes in 5.0.0.
+            file = _file_in_memory(source)
+            self.name, self._path = "the video", Path(file.name)
+            self.close = weakref.finalize(self, file.close)
+        else:
+            self.name, self._path = Path(source).name, Path(source)
+        if not self._path.exists():
+            raise ConfigError(f"{source} cannot be read: there is no such file")
+        capture = self._open()
         self._max_rate_hz = max_rate_hz or 0.0
         rate_hz = capture.get(cv2.CAP_PROP_FPS)
         self.rate_hz = rate_hz if math.isfinite(rate_hz) and rate_hz > 0 else FALLBACK_RATE_HZ
@@ -49,13 +57,13 @@ class Video:
         sent_hz = min(self.rate_hz, self._max_rate_hz or math.inf)
         return math.ceil(self.num_frames * sent_hz / self.rate_hz)
 
-    def pictures(self) -> Iterator[tuple[float, Any]]:
+    def pictures(self) -> Generator[tuple[float, Any], None, None]:
         """Yield time in seconds and pixels, (H, W, 3) uint8 BGR and upright, of each frame.
 
         Raises:
             ConfigError: Not one frame can be decoded.
         """
-        capture, number, last_s, last_slot = _open(self.path), 0, -math.inf, -1
+        capture, number, last_s, last_slot = self._open(), 0, -math.inf, -1
         try:
             while capture.grab():
                 time_s = _time_of(capture, number=number, rate_hz=self.rate_hz, last_s=last_s)
@@ -71,7 +79,20 @@ class Video:
         finally:
             capture.release()
         if last_slot < 0:
-            raise ConfigError(f"{self.path} holds no frame that can be decoded")
+            raise ConfigError(f"{self.name} holds no frame that can be decoded")
+
+    def _open(self) -> Any:  # noqa: ANN401 - cv2 is loaded on use
+        cv2 = _cv2()
+        logging = cv2.utils.logging
+        level = logging.getLogLevel()
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+        try:
+            capture = cv2.VideoCapture(str(self._path))
+        finally:
+            logging.setLogLevel(level)
+        if not capture.isOpened():
+            raise ConfigError(f"{self.name} is no video that can be read", "MP4 with H.264 works")
+        return capture
 
     def frames(self) -> Iterator[SentFrame]:
         """Yield each frame as a JPEG."""
@@ -96,8 +117,27 @@ def progress_of(video: Video, *, shown: bool) -> Iterator[Callable[[], None]]:
         raise ConfigError(f"a progress bar needs rich, which is not here: {_INSTALL}") from error
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(video.path.name, total=video.num_sent)
+        task = bar.add_task(video.name, total=video.num_sent)
         yield lambda: bar.advance(task)
+
+
+def _file_in_memory(content: bytes) -> Any:  # noqa: ANN401 - a file with a name
+    """Return an open file of these bytes that lies on no disk, where the system has such files."""
+    if not hasattr(os, "memfd_create"):
+        file: Any = tempfile.NamedTemporaryFile()  # noqa: SIM115 - lives as long as the video
+    else:
+        file = _Named(os.fdopen(os.memfd_create("video"), "wb"))
+    file.write(content)
+    file.flush()
+    return file
+
+
+class _Named:
+    """A file without a place, and the name under which this process can open it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.name = f"/proc/self/fd/{file.fileno()}"
+        self.write, self.flush, self.close = file.write, file.flush, file.close
 
 
 def encode(picture: Any) -> bytes:  # noqa: ANN401 - cv2 is loaded on use
@@ -113,20 +153,6 @@ def _time_of(capture: Any, *, number: int, rate_hz: float, last_s: float) -> flo
         # Some files have no times, or damaged ones.
         time_s = last_s + 1 / rate_hz
     return max(0.0, time_s)
-
-
-def _open(path: Path) -> Any:  # noqa: ANN401 - cv2 is loaded on use
-    cv2 = _cv2()
-    logging = cv2.utils.logging
-    level = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-    try:
-        capture = cv2.VideoCapture(str(path))
-    finally:
-        logging.setLogLevel(level)
-    if not capture.isOpened():
-        raise ConfigError(f"{path} is no video that OpenCV can read", "MP4 with H.264 works")
-    return capture
 
 
 def _cv2() -> Any:  # noqa: ANN401

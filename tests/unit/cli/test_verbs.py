@@ -54,7 +54,10 @@ VERBS = {
         *("--unseen", "--through", "--target", "--token-file", "--ca-file", "--json"),
     },
     ("serve",): {"--model", "--host", "--port", "--ready-file", "--cert-file", "--key-file"},
-    ("predict",): {"--model", "--target", "--token-file", "--ca-file", "--plot", "--json"},
+    ("predict",): {
+        *("--model", "--task", "--target", "--token-file", "--ca-file", "--plot", "--out"),
+        *("--format", "--smooth", "--rate", "--all-faces", "--mirrored", "--json"),
+    },
     ("health",): {"--ca-file", "--service"},
     ("demo",): {"--keep", "--short", "--fresh"},
     ("doctor",): {"--only", "--json"},
