@@ -105,6 +105,9 @@ class Card(_Strict):
     """FACS numbers, in the order of the network's outputs; empty for palsy."""
     grades: tuple[str, ...] = ()
     """Grades, in the order of the network's outputs; empty for action units."""
+    trained_heads: tuple[Literal["side", "regions"], ...] = ()
+    """Heads of a palsy network, beside the grades, that had labels to learn from; the others would
+    only guess, and the service keeps them to itself."""
     frame_size: int
     """Side of the crop that the network takes, in pixels."""
     preprocessing: Preprocessing = Preprocessing()

@@ -112,6 +112,7 @@ class Analyzer:
         package = load(package_uri)
         _check_inputs(package, uri=package_uri)
         # Evaluated, calibrated and compared in fp32: other rounding would be another model.
+        self._trained_heads = package.card.trained_heads
         self._model = InferenceModel(package.model, device=device, precision="fp32")
         logger.info("%s answers on %s", package_uri, self._model.choice)
         self._facts = self._warm_up(package.card, batch_sizes=(max_batch, 1))
@@ -185,7 +186,9 @@ class Analyzer:
         import torch
 
         frames = torch.from_numpy(np.stack([_input_of(face.pixels) for face in faces]))
-        return self._model(frames)
+        prediction = self._model(frames)
+        untrained = {"side", "regions"} - set(self._trained_heads)
+        return replace(prediction, **dict.fromkeys(untrained))
 
     def _answer(self, faces: Sequence[_Face]) -> list[_FaceAnswer]:
         """Run one batch; called in the batcher's thread."""

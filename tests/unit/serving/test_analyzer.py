@@ -80,6 +80,40 @@ def open_analyzer(card=CARD, max_batch=4, num_points=0):
     return analyzer, network
 
 
+class PalsyNetwork(nn.Module):
+    """Has both further heads, trained or not."""
+
+    def forward(self, frames, landmarks=None):
+        grades = torch.full((len(frames), 4), 0.25)
+        side = torch.tensor([[0.1, 0.8, 0.1]]).expand(len(frames), 3)
+        return Prediction(
+            logits=grades,
+            probabilities=grades,
+            side=side,
+            regions=torch.full((len(frames), 12), 0.5),
+        )
+
+
+@pytest.mark.parametrize("trained", [(), ("side",), ("side", "regions")])
+def test_only_heads_that_learned_from_labels_answer(trained):
+    facts = {"task": "palsy", "units": (), "thresholds": {}, "trained_heads": trained}
+    analyzer = Analyzer(
+        "store/plain",
+        load=lambda _uri: PlainPackage(card=CARD.model_copy(update=facts), model=PalsyNetwork()),
+        max_batch=2,
+        max_waiting=9,
+        threads=torch.get_num_threads(),
+    )
+    told = asyncio.run(analyzer.describe())
+    assert (told.has_side, told.has_regions) == ("side" in trained, "regions" in trained)
+    frame = np.zeros((200, 200, 3), np.uint8)
+    answers = asyncio.run(analyzer.analyze([frame], attention=False, timeout_s=9))
+    assert (answers.side is not None, answers.regions is not None) == (
+        "side" in trained,
+        "regions" in trained,
+    )
+
+
 def test_it_tells_what_it_has_loaded():
     analyzer, _ = open_analyzer()
     facts = asyncio.run(analyzer.describe())
