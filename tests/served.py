@@ -60,18 +60,18 @@ class Service:
     def create_token(self, name, *scopes):
         return TokenFile(self.home / "tokens.json").create(name, scopes=scopes, expires_days=1)
 
-    def listening_ports(self):
-        """Return the TCP ports on which the service's processes listen."""
+    def listening(self):
+        """Return the TCP addresses (ip, port) on which the service's processes listen."""
         family = psutil.Process(self.process.pid)
-        ports = set()
+        found = set()
         for process in (family, *family.children(recursive=True)):
             with suppress(psutil.Error):
-                ports |= {
-                    each.laddr.port
+                found |= {
+                    each.laddr
                     for each in process.net_connections(kind="tcp")
                     if each.status == psutil.CONN_LISTEN
                 }
-        return ports
+        return found
 
     def processes(self):
         """Return the commands of all processes that the service has started, and its own."""

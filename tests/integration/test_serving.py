@@ -3,12 +3,18 @@
 One service for the whole file; the last test stops it.
 """
 
+import importlib
 import os
+import pkgutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from functools import cache
+from http.client import HTTPException
+from pathlib import Path
+from urllib.request import urlopen
 
 import cv2
 import grpc
@@ -29,6 +35,8 @@ from aufleet_models import build_model
 pytestmark = pytest.mark.ray
 
 STOP_TIMEOUT_S = 30
+MOVE_TIMEOUT_S, WARM_MOVE_TIMEOUT_S = 90, 20
+"""A busy machine takes long to start a process; `tests/chaos/serve_releases.py` has the times."""
 SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
@@ -52,10 +60,10 @@ def lives_on(service):
     """After the test the service still answers."""
     yield service
     models = service.faces.ListModels(messages.ListModelsRequest(), metadata=service.metadata())
-    assert [(model.name, model.ready) for model in models.models] == [
+    assert {(model.name, model.ready) for model in models.models} == {
         ("faces", True),
         ("palsy", True),
-    ]
+    }
 
 
 def encode(frame, kind=".png"):
@@ -367,9 +375,102 @@ def test_a_taken_port_is_said_in_one_line(lives_on):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_an_alias_that_moves_reaches_callers_without_a_failed_request(lives_on, astronaut):
+    registry = Versions(f"sqlite:///{lives_on.home / 'mlflow.db'}")
+    old = registry.resolve("faces")
+    network = build_model("algrnet", task="au", units=list(UNITS), width=0.25)
+    publish_champion(
+        "faces",
+        network.state_dict(),
+        network.config,
+        task="au",
+        root=open_store(str(lives_on.home / "root")),
+        registry=registry,
+    )
+    aligned = face_pb2.Frame(aligned=encode(np.full((200, 200, 3), 99, "u1")))
+
+    def await_version(version):
+        deadline = time.monotonic() + MOVE_TIMEOUT_S
+        # Every call is answered, by the one or the other: a failed one would raise.
+        while lives_on.detect(aligned, model="faces").version != version:
+            assert time.monotonic() < deadline, lives_on.output
+
+    await_version("2")
+    # It names the version that it was, and callers may, too, for a while.
+    assert lives_on.detect(aligned, model="faces", version=old.version).version == "1"
+    began = time.monotonic()
+    registry.roll_back("faces")
+    await_version("1")
+    assert time.monotonic() - began < WARM_MOVE_TIMEOUT_S
+    assert "faces@champion: version 1 -> 2" in lives_on.output
+
+
+def test_from_elsewhere_no_socket_but_the_gateways_answers_without_a_token(lives_on):
+    """Every socket of the service that is not loopback's, asked as a stranger asks."""
+    gateway = int(lives_on.target.rpartition(":")[2])
+    sockets = [each for each in lives_on.listening() if not each.ip.endswith("127.0.0.1")]
+    assert gateway not in {each.port for each in sockets}
+    assert len(sockets) > 5, "Ray's own are there"
+    guarded = 0
+    for each in sockets:
+        # A socket of all addresses answers on this one, too; one of loopback would not.
+        host = "127.0.0.2" if each.ip in ("::", "0.0.0.0") else each.ip
+        codes = codes_for_a_stranger(host, each.port)
+        assert codes <= {"UNAUTHENTICATED", "UNIMPLEMENTED", "UNAVAILABLE"}, each
+        guarded += "UNAUTHENTICATED" in codes
+        page = page_for_a_stranger(host, each.port)
+        assert page is None or page.startswith("# HELP "), each
+    assert guarded > 5
+
+
+@cache
+def one_method_per_service():
+    """Return a method of each of Ray's services, the ones of Serve's replicas among them."""
+    from ray.core import generated
+
+    services = []
+    for module in pkgutil.iter_modules(generated.__path__):
+        if module.name.endswith("_pb2"):
+            found = importlib.import_module(f"ray.core.generated.{module.name}")
+            services += found.DESCRIPTOR.services_by_name.values()
+    assert len(services) > 20
+    return [f"/{service.full_name}/{service.methods[0].name}" for service in services]
+
+
+def codes_for_a_stranger(host, port):
+    """Return the codes of a method of each of Ray's services, without Ray's token."""
+    codes = set()
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+        for method in one_method_per_service():
+            try:
+                channel.unary_unary(method)(b"", timeout=5)
+                codes.add("OK")
+            except grpc.RpcError as error:
+                codes.add(error.code().name)
+            if "UNAVAILABLE" in codes:
+                break  # it does not speak gRPC
+    return codes
+
+
+def page_for_a_stranger(host, port):
+    """Return what an HTTP server shows; None where it refuses or is none."""
+    try:
+        with urlopen(f"http://{host}:{port}/", timeout=5) as answer:
+            return answer.read(200).decode()
+    except (OSError, HTTPException):
+        return None
+
+
 def test_neither_tokens_nor_pictures_are_written_anywhere(lives_on, astronaut):
     secret = lives_on.token.rpartition("_")[2].encode()
-    files = [file for file in lives_on.home.rglob("*") if file.is_file() and file.name != "token"]
+    folders = [lives_on.home, *Path("/tmp").glob(f"aufleet-{lives_on.process.pid}-*")]
+    assert len(folders) == 2
+    files = [
+        file
+        for folder in folders
+        for file in folder.rglob("*")
+        if file.is_file() and file.name != "token"
+    ]
     assert lives_on.home / "logs" / "access.log" in files
     for file in files:
         content = file.read_bytes()
