@@ -6,6 +6,7 @@ One service for the whole file; the last test stops it.
 import importlib
 import os
 import pkgutil
+import re
 import signal
 import socket
 import subprocess
@@ -296,6 +297,38 @@ def test_reflection_needs_a_token_and_lists_the_services(lives_on):
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
+
+
+def test_the_examples_for_callers_run(lives_on, astronaut, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "calling.md").read_text()
+    examples = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert len(examples) >= 8
+    photo = cv2.imdecode(np.frombuffer(astronaut, "u1"), cv2.IMREAD_COLOR)
+    (tmp_path / "portrait.jpg").write_bytes(astronaut)
+    (tmp_path / "blurred.jpg").write_bytes(encode(cv2.GaussianBlur(photo, (0, 0), 3), ".jpg"))
+    film = cv2.VideoWriter(
+        str(tmp_path / "walk.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25, photo.shape[1::-1]
+    )
+    for _ in range(8):
+        film.write(photo)
+    film.release()
+    (tmp_path / ".aufleet").mkdir()
+    (tmp_path / ".aufleet" / "serve.json").write_text(lives_on.ready_file.read_text())
+    (tmp_path / "examples.py").write_text("\n\n".join(examples))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "examples.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "OK faces 1" in done.stdout
+    assert "the face is blurred: sharpness" in done.stdout
+    assert "FAILED_PRECONDITION model 'faces' answers action units" in done.stdout
+    assert done.stdout.count(" s OK ") == 8
+    assert (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_without_tls_or_with_another_authority_there_is_no_answer(lives_on, tmp_path):

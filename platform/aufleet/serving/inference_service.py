@@ -98,7 +98,14 @@ class InferenceService(GRPCInferenceServiceServicer):
         else:
             frames = await self._analyze_images(given.images or (), analyzer=analyzer)
             output = _output_of_images(frames, num_outputs=num_outputs)
-        return tensors.write_outputs(output, request=request, version=route.version)
+        response = tensors.write_outputs(output, request=request, version=route.version)
+        # Empty where the request leaves it to the service.
+        response.model_name = route.name
+        response.parameters["request_id"].string_param = current_call().request_id
+        response.parameters["research_use_only"].bool_param = True
+        if any(output.reasons):
+            response.parameters["ungradable_reasons"].string_param = ",".join(output.reasons)
+        return response
 
     async def _analyze_images(
         self, images: Sequence[bytes], *, analyzer: Replicas
@@ -131,5 +138,11 @@ def _output_of_images(frames: Sequence[AnalyzedFrame], *, num_outputs: int) -> I
             probability[row] = frame.faces[0].probabilities
         if frame.faces:
             landmarks[row] = frame.faces[0].landmarks
-    status = np.array([frame.status for frame in frames], dtype=np.int32)
-    return InferenceOutput(probability=probability, landmarks=landmarks, status=status)
+    return InferenceOutput(
+        probability=probability,
+        landmarks=landmarks,
+        status=np.array([frame.status for frame in frames], dtype=np.int32),
+        reasons=tuple(
+            frame.ungradable.reason.upper() if frame.ungradable else "" for frame in frames
+        ),
+    )

@@ -55,6 +55,8 @@ class InferenceOutput:
     """(N, 49, 2) in pixels of the photo, or of the crop that was sent."""
     status: NDArray[np.int32]
     """(N,) numbers of aufleet.api.v1.FrameStatus."""
+    reasons: tuple[str, ...] = ()
+    """N names of aufleet.api.v1.UngradableReason, empty where an element can be judged."""
 
 
 def output_metadata(num_outputs: int) -> list[TensorMetadata]:

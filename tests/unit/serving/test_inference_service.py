@@ -53,6 +53,19 @@ def test_photos_are_answered_with_a_status_each(open_edge):
     assert (response.model_name, response.model_version, response.id) == ("faces", "1", "7")
 
 
+def test_a_face_that_must_not_be_judged_is_not_a_number_and_has_its_reason(open_edge):
+    response = call(
+        open_edge, "ModelInfer", infer(encode(), model=""), replicas=PlainReplicas(ungradable={0})
+    )
+    assert np.isnan(array(response, 0, "<f4")).all()
+    assert array(response, 2, "<i4").tolist() == [face_pb2.FRAME_STATUS_UNGRADABLE]
+    assert response.parameters["ungradable_reasons"].string_param == "POSE"
+    assert response.parameters["request_id"].string_param == "test-1"
+    assert response.parameters["research_use_only"].bool_param
+    # Told also where the request leaves it to the service.
+    assert response.model_name == "faces"
+
+
 def test_crops_are_answered_in_pixels_of_the_crop(open_edge):
     request = messages.ModelInferRequest(model_name="faces")
     request.inputs.add(name="FRAME", datatype="FP32", shape=[2, 3, 176, 176])
