@@ -28,8 +28,9 @@ from aufleet.serving.exchange import (
     Ungradable,
 )
 from aufleet.serving.face_service import FaceAnalysisService
-from aufleet.serving.guard import Guard
+from aufleet.serving.guard import SCOPES_OF_METHODS, Guard
 from aufleet.serving.inference_service import InferenceService
+from aufleet.serving.metrics import Metrics
 from aufleet.serving.pipeline import Pipeline
 from aufleet.serving.routing import Route
 from aufleet.serving.tokens import SCOPES, Doorkeeper, TokenFile
@@ -129,10 +130,11 @@ class PlainReplicas:
 class Edge:
     """A running gateway and what a caller needs."""
 
-    def __init__(self, channel, *, token, directory, log_file):
+    def __init__(self, channel, *, token, directory, log_file, guard):
         self.faces = FaceAnalysisServiceStub(channel)
         self.inference = GRPCInferenceServiceStub(channel)
         self.channel, self.token, self.directory = channel, token, directory
+        self.guard = guard
         self._log_file = log_file
 
     @property
@@ -156,8 +158,11 @@ def open_edge(tmp_path):
         token = tokens.create("caller", scopes=SCOPES, expires_days=1)
         log_file = tmp_path / "access.log"
         log = AccessLog(log_file)
-        guard = Guard(Doorkeeper(tmp_path / "tokens.json"), limits=limits, log=log)
-        server = grpc.aio.server(interceptors=[guard])
+        metrics = Metrics(methods=SCOPES_OF_METHODS)
+        guard = Guard(Doorkeeper(tmp_path / "tokens.json"), limits=limits, log=log, metrics=metrics)
+        server = grpc.aio.server(
+            interceptors=[guard], options=[("grpc.max_metadata_size", 1 << 16)]
+        )
         directory = Directory(models.__getitem__, health=HealthServicer(), retry_s=0.01)
         pipeline = Pipeline(next(iter(models.values())), limits=limits)
         add_FaceAnalysisServiceServicer_to_server(
@@ -175,7 +180,11 @@ def open_edge(tmp_path):
         await directory.await_ready()
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                yield Edge(channel, token=token, directory=directory, log_file=log_file)
+                edge = Edge(
+                    channel, token=token, directory=directory, log_file=log_file, guard=guard
+                )
+                edge.tokens, edge.metrics = tokens, metrics
+                yield edge
         finally:
             directory.close()
             await server.stop(None)
