@@ -163,7 +163,8 @@ class Analyzer:
             FrameError: Not a picture, or not of 200 x 200 pixels.
             DeadlineError: Its turn came too late.
         """
-        pixels, ungradable = await asyncio.to_thread(_decode_aligned, encoded)
+        # Here and not in a thread: 200 x 200 pixels take less time than going to one and back.
+        pixels, ungradable = _decode_aligned(encoded)
         answers = await self.analyze([pixels], attention=attention, timeout_s=timeout_s)
         return replace(answers, ungradable=ungradable)
 

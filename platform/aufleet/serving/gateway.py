@@ -1,6 +1,7 @@
 """The deployment that holds the gRPC server; no model code is in it."""
 
 import asyncio
+import gc
 from collections.abc import Mapping
 from typing import Any
 
@@ -110,6 +111,9 @@ class Gateway:
         await server.start()
         self._metrics_port.open()
         self._server = server
+        # What is here now stays: no collection has to look through it again.
+        gc.collect()
+        gc.freeze()
 
     def _open_port(self, server: grpc.aio.Server) -> int:
         """Return the port that the server listens on.

@@ -339,6 +339,8 @@ async def _map(
     at_once: int,
 ) -> list[_Result]:
     """Work on some frames at a time; the first error ends the others and is raised."""
+    if len(frames) == 1:
+        return [await work(frames[0])]
     turns = asyncio.Semaphore(at_once)
 
     async def in_turn(frame: face_pb2.Frame) -> _Result:
