@@ -1,10 +1,10 @@
 """SIGKILL of one process of a service under load: analyzer, aligner, gateway, both controllers.
 
     .venv/bin/python tests/chaos/serve_kill.py --count 100
-    .venv/bin/python tests/chaos/serve_kill.py --count 20 --analyzers 1 --parts analyzer
+    .venv/bin/python tests/chaos/serve_kill.py --count 20 --analyzers 1 --gateways 1
 
-Promise: no request is lost; the process comes back by itself. The longest time without an answer
-is printed: with one analyzer that is how long it takes to recover.
+Two analyzers and two gateways run. Promise: no request is lost; the process comes back by itself.
+The longest time without an answer is printed: with one of each that is how long recovery takes.
 """
 
 import asyncio
@@ -26,10 +26,13 @@ def main() -> int:
         __doc__ or "",
         count=20 * len(TITLES),
         analyzers={"type": int, "default": 2, "help": "processes of the model version"},
+        gateways={"type": int, "default": 2, "help": "processes that share the port"},
         parts={"nargs": "+", "default": list(TITLES), "choices": list(TITLES), "help": "to kill"},
     )
-    with small_service(options.work, "--analyzers", str(options.analyzers)) as chaos:
-        counts = dict.fromkeys(TITLES, 1) | {"analyzer": options.analyzers}
+    sizes = {"analyzer": options.analyzers, "gateway": options.gateways}
+    flags = [word for part, size in sizes.items() for word in (f"--{part}s", str(size))]
+    with small_service(options.work, *flags) as chaos:
+        counts = dict.fromkeys(TITLES, 1) | sizes
         chaos.await_parts(counts)
 
         def one(number: int) -> Outcome:

@@ -2,9 +2,10 @@
 
     .venv/bin/python tests/chaos/serve_releases.py --count 30
 
-Promise: a new champion and a rollback reach callers within 5 s of being ready to, without one
-failed attempt; gateways that are replaced lose no request. In turn: a version that has to be
-loaded first, a rollback to the version before, the gateway.
+In turn: a champion that has to be loaded first, a rollback to the version before, a champion that
+is damaged, MLflow and the store away while an analyzer is killed, a gateway that is replaced.
+Promise: the first three without one failed attempt, the rollback within 5 s; a damaged version is
+named and the old one serves; away and gateway lose no request.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from kit.services import MODEL, Chaos, small_service
 CALLERS = 4
 PATIENCE_S = 120.0
 WARM_S = 5.0
-KINDS = ("new version", "rollback", "gateway")
+KINDS = ("new version", "rollback", "damaged", "away", "gateway")
 
 
 def main() -> int:
@@ -44,12 +45,18 @@ async def _round(chaos: Chaos, kind: str) -> Outcome:
     try:
         await asyncio.sleep(1)
         began = time.monotonic()
-        if kind == "gateway":
-            seconds = await asyncio.to_thread(chaos.replace_gateway)
+        moves = {"new version": chaos.publish, "rollback": chaos.roll_back}
+        if kind in moves:
+            seconds = await _seen(chaos, await asyncio.to_thread(moves[kind])) - began
         else:
-            change = chaos.publish if kind == "new version" else chaos.roll_back
-            wanted = await asyncio.to_thread(change)
-            seconds = await _seen(chaos, wanted) - began
+            await asyncio.to_thread(
+                {
+                    "damaged": chaos.publish_damaged,
+                    "away": chaos.lose_registry_and_store,
+                    "gateway": chaos.replace_gateway,
+                }[kind]
+            )
+            seconds = time.monotonic() - began
         await asyncio.sleep(1)
     finally:
         stop.set()
@@ -62,9 +69,11 @@ async def _round(chaos: Chaos, kind: str) -> Outcome:
 
 
 def _holds(kind: str, tally: Tally, *, seconds: float) -> bool:
-    if kind == "gateway":
+    if kind in ("away", "gateway"):
         return not tally.lost
-    in_time = seconds <= WARM_S if kind == "rollback" else seconds <= PATIENCE_S
+    if kind == "damaged":
+        return tally.num_failed_attempts == 0 and len(tally.versions) == 1
+    in_time = seconds <= (WARM_S if kind == "rollback" else PATIENCE_S)
     return tally.num_failed_attempts == 0 and len(tally.versions) == 2 and in_time
 
 

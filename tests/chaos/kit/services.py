@@ -39,16 +39,49 @@ class Chaos:
         publish(self.work, registry=self.registry)
         return self.registry.resolve(MODEL).version
 
+    def publish_damaged(self) -> None:
+        """Register a champion whose weights were changed in the store; see that it is named."""
+        before = {*self._weights()}
+        version = self.publish()
+        (damaged,) = {*self._weights()} - before
+        data = damaged.read_bytes()
+        damaged.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        self.await_words(f"{MODEL}:{version} cannot be loaded")
+        self.roll_back()
+        self.await_words(f"{MODEL}:{version} is unloaded")
+
+    def lose_registry_and_store(self) -> None:
+        """Take both away, kill an analyzer, wait until it is back without them, give both back."""
+        names = ("mlflow.db", "root")
+        for name in names:
+            (self.work / name).rename(self.work / f"{name}.away")
+        try:
+            gone = self.kill("analyzer")
+            self.await_parts({"analyzer": 2}, gone=gone)
+        finally:
+            for name in names:
+                (self.work / f"{name}.away").replace(self.work / name)
+
+    def await_words(self, words: str) -> None:
+        """Wait until the service has printed this."""
+        deadline = time.monotonic() + PATIENCE_S
+        while words not in self.service.output:
+            assert time.monotonic() < deadline, self.service.output
+            time.sleep(0.2)
+
+    def _weights(self) -> Iterator[Path]:
+        return (self.work / "root").rglob("model.safetensors")
+
     def roll_back(self) -> str:
         """Give the alias back; returns the version that has it now."""
         return self.registry.roll_back(MODEL).version
 
-    def replace_gateway(self) -> float:
-        """Let the gateways be started anew; returns the seconds until that is done."""
-        began, before = time.monotonic(), self.processes("gateway")
+    def replace_gateway(self) -> None:
+        """Let the gateways be started anew, and wait until that is done."""
+        before = self.processes("gateway")
         self.service.process.send_signal(signal.SIGHUP)
         self.await_parts({"gateway": len(before)}, gone=before)
-        return time.monotonic() - began
+        psutil.wait_procs(before, timeout=PATIENCE_S)
 
     def processes(self, part: str) -> list[psutil.Process]:
         """Return the processes of a part."""
