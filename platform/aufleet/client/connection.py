@@ -11,7 +11,8 @@ from aufleet.api.v1 import face_analysis_service_pb2_grpc as rpc
 from aufleet.client.pool import Pool, split_targets
 from aufleet.errors import ConfigError
 
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+MAX_MESSAGE_BYTES = 128 * 1024 * 1024
+"""As a gateway's transport: what is smaller and still too large, it refuses in its own words."""
 OPTIONS = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),

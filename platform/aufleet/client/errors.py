@@ -62,7 +62,17 @@ def translate(error: grpc.RpcError, *, request_id: str) -> ClientError:
     details = error.details() or code  # type: ignore[attr-defined]
     if is_untrusted(error):
         details = f"the server's certificate is not trusted, give its root certificates ({details})"
+    if is_too_large(error):
+        return RejectedError(
+            f"the request is too large, send fewer or smaller frames ({details})", code, request_id
+        )
     return _KINDS.get(code, ServerError)(details, code, request_id)
+
+
+def is_too_large(error: grpc.RpcError) -> bool:
+    """Return whether the transport refused a message for its size, which no waiting mends."""
+    # gRPC has no code of its own for it: it says RESOURCE_EXHAUSTED, as for a full queue.
+    return "essage larger than max" in (error.details() or "")  # type: ignore[attr-defined]
 
 
 def is_untrusted(error: grpc.RpcError) -> bool:

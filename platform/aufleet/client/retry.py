@@ -11,7 +11,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from aufleet.client.errors import is_untrusted
+from aufleet.client.errors import is_too_large, is_untrusted
 
 RETRIED = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 _DETAILS_KEY = "grpc-status-details-bin"
@@ -47,7 +47,9 @@ NO_RETRY = RetryPolicy(total_s=0.0)
 
 def is_retried(error: grpc.RpcError) -> bool:
     """Return whether trying again may help."""
-    return error.code() in RETRIED and not is_untrusted(error)  # type: ignore[attr-defined]
+    if is_untrusted(error) or is_too_large(error):
+        return False
+    return error.code() in RETRIED  # type: ignore[attr-defined] - every call's error has it
 
 
 def asked_pause_s(error: grpc.RpcError) -> float:

@@ -12,7 +12,7 @@ import grpc
 
 from aufleet.api.v1 import face_analysis_service_pb2 as service
 from aufleet.client import messages
-from aufleet.client.errors import UnavailableError, is_untrusted, translate
+from aufleet.client.errors import UnavailableError, is_too_large, is_untrusted, translate
 from aufleet.client.frames import FrameBuffer, SentFrame
 from aufleet.client.messages import Wishes
 from aufleet.client.retry import RetryPolicy, asked_pause_s
@@ -87,11 +87,7 @@ class StreamAttempts:
         waited_s = time.monotonic() - self._progress_s + pause_s
         # A camera that pauses is no failure: then nothing waits for an answer.
         is_waiting = self._buffer.num_unanswered > 0 or not self._any_answer
-        if (
-            not _is_lost(error)
-            or is_untrusted(error)
-            or (is_waiting and waited_s > self._retry.total_s)
-        ):
+        if not _is_lost(error) or (is_waiting and waited_s > self._retry.total_s):
             raise translate(error, request_id=self.request_id) from None
         return pause_s
 
@@ -99,6 +95,8 @@ class StreamAttempts:
 def _is_lost(error: grpc.RpcError) -> bool:
     """Return whether the connection was lost, or closed by the gateway."""
     # grpc.aio hides the code behind this where the call ends while a frame is being written.
+    if is_untrusted(error) or is_too_large(error):
+        return False
     hidden = error.details() == "Internal error from Core"  # type: ignore[attr-defined]
     return hidden or error.code() in TAKEN_UP  # type: ignore[attr-defined]
 

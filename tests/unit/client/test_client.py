@@ -165,6 +165,16 @@ def test_what_the_server_asks_for_may_be_longer_than_the_policy_allows(face_serv
     assert raised.value.code == "RESOURCE_EXHAUSTED"
 
 
+def test_a_request_that_is_too_large_is_not_sent_again(face_server) -> None:
+    # The server's transport takes gRPC's own 4 MiB.
+    with (
+        Client(face_server.target, token="t", root_certificates=face_server.ca_file) as client,
+        pytest.raises(RejectedError, match="the request is too large, send fewer or smaller"),
+    ):
+        client.detect_action_units(b"x" * 5_000_000)
+    assert face_server.requests == []
+
+
 def test_an_error_keeps_its_code_between_processes() -> None:
     error = pickle.loads(pickle.dumps(RejectedError("no model 'x'", "NOT_FOUND", "r1")))
     assert (str(error), error.code, error.request_id) == ("no model 'x'", "NOT_FOUND", "r1")
