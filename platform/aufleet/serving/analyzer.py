@@ -125,7 +125,7 @@ class Analyzer:
         return self._facts
 
     async def analyze(
-        self, faces: Sequence[Pixels], *, attention: bool, timeout_s: float
+        self, faces: Sequence[Pixels], *, attention: bool, timeout_s: float, turn: str = ""
     ) -> NetworkAnswers:
         """Return the network's answers for aligned frames, in their order.
 
@@ -133,29 +133,39 @@ class Analyzer:
             faces: At least one; aligned frames or a network's inputs.
             attention: Adds a picture of the attention maps of each.
             timeout_s: Faces whose turn comes later than this are dropped.
+            turn: The request or stream that they belong to: those take turns.
 
         Raises:
             DeadlineError: Their turn came too late.
             OverloadedError: Too many faces wait already.
         """
         began = time.monotonic()
-        answers = await asyncio.gather(
-            *(
-                self._batcher.submit(
-                    _Face(pixels=pixels, attention=attention), deadline=began + timeout_s
-                )
-                for pixels in faces
+        waiting = [
+            self._batcher.submit(
+                _Face(pixels=pixels, attention=attention),
+                deadline=began + timeout_s,
+                turn=turn,
             )
-        )
-        stacked = _stack(answers, network_ms=(time.monotonic() - began) * 1e3)
-        return replace(
-            stacked,
+            for pixels in faces
+        ]
+        # One face is the rule, and needs no task of its own.
+        answers = [await waiting[0]] if len(waiting) == 1 else await asyncio.gather(*waiting)
+        return NetworkAnswers(
+            probabilities=np.stack([answer.probabilities for answer in answers]),
+            landmarks=_stack([answer.landmarks for answer in answers]),
+            side=_stack([answer.side for answer in answers]),
+            regions=_stack([answer.regions for answer in answers]),
+            attention_png=tuple(
+                answer.attention_png for answer in answers if answer.attention_png is not None
+            )
+            or None,
+            network_ms=(time.monotonic() - began) * 1e3,
             batch_size=self._batcher.last_batch_size,
             num_waiting=self._batcher.num_waiting,
         )
 
     async def analyze_encoded(
-        self, encoded: bytes, *, attention: bool, timeout_s: float
+        self, encoded: bytes, *, attention: bool, timeout_s: float, turn: str = ""
     ) -> NetworkAnswers:
         """Return the network's answer for an aligned frame as JPEG or PNG.
 
@@ -165,8 +175,8 @@ class Analyzer:
         """
         # Here and not in a thread: 200 x 200 pixels take less time than going to one and back.
         pixels, ungradable = _decode_aligned(encoded)
-        answers = await self.analyze([pixels], attention=attention, timeout_s=timeout_s)
-        return replace(answers, ungradable=ungradable)
+        answers = await self.analyze([pixels], attention=attention, timeout_s=timeout_s, turn=turn)
+        return answers if ungradable is None else replace(answers, ungradable=ungradable)
 
     def _warm_up(self, card: "Card", *, batch_sizes: Sequence[int]) -> ModelFacts:
         grey = np.zeros((3, CROP_SIZE, CROP_SIZE), dtype=np.float32)
@@ -186,7 +196,7 @@ class Analyzer:
     def _predict(self, faces: Sequence[_Face]) -> "Prediction":
         import torch
 
-        frames = torch.from_numpy(np.stack([_input_of(face.pixels) for face in faces]))
+        frames = torch.from_numpy(_inputs_of([face.pixels for face in faces]))
         prediction = self._model(frames)
         untrained = {"side", "regions"} - set(self._trained_heads)
         return replace(prediction, **dict.fromkeys(untrained))
@@ -236,10 +246,14 @@ def _decode_aligned(encoded: bytes) -> tuple[NDArray[np.uint8], Ungradable | Non
     return frame, judge_sharpness(frame)
 
 
-def _input_of(pixels: Pixels) -> NDArray[np.float32]:
-    if pixels.dtype == np.uint8:
-        return to_input(centre_crop(pixels.astype(np.uint8, copy=False))[None])[0]
-    return pixels.astype(np.float32, copy=False)
+def _inputs_of(faces: Sequence[Pixels]) -> NDArray[np.float32]:
+    """Return a network's inputs, (B, 3, 176, 176); crops of aligned frames together."""
+    if all(pixels.dtype == np.uint8 for pixels in faces):
+        crops = [centre_crop(pixels.astype(np.uint8, copy=False)) for pixels in faces]
+        return to_input(np.stack(crops))
+    if len(faces) == 1:
+        return faces[0].astype(np.float32, copy=False)[None]
+    return np.concatenate([_inputs_of([pixels]) for pixels in faces])
 
 
 def _rows(
@@ -273,16 +287,7 @@ def _draw(maps: NDArray[np.float32] | None) -> bytes | None:
     return cv2.imencode(".png", canvas)[1].tobytes()
 
 
-def _stack(answers: Sequence[_FaceAnswer], *, network_ms: float) -> NetworkAnswers:
-    landmarks = [answer.landmarks for answer in answers if answer.landmarks is not None]
-    side = [answer.side for answer in answers if answer.side is not None]
-    regions = [answer.regions for answer in answers if answer.regions is not None]
-    pictures = [answer.attention_png for answer in answers if answer.attention_png is not None]
-    return NetworkAnswers(
-        probabilities=np.stack([answer.probabilities for answer in answers]),
-        landmarks=np.stack(landmarks) if landmarks else None,
-        side=np.stack(side) if side else None,
-        regions=np.stack(regions) if regions else None,
-        attention_png=tuple(pictures) or None,
-        network_ms=network_ms,
-    )
+def _stack(rows: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
+    """Return the rows as one array; None where the network does not answer that."""
+    known = [row for row in rows if row is not None]
+    return np.stack(known) if known else None

@@ -1,12 +1,13 @@
 """Batches across requests: whatever has come in while the last batch ran is the next one.
 
 There is no waiting time: an idle network starts at once on the first item, and the busier it is,
-the larger its batches become by themselves.
+the larger its batches become by themselves. Requests and streams take turns, item by item: whoever
+sends much waits for that himself.
 """
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,7 +47,8 @@ class Batcher(Generic[Item, Answer]):
         """
         self._run, self._max_batch, self._max_waiting = run, max_batch, max_waiting
         self._clock = clock
-        self._queue: deque[_Waiting[Item, Answer]] = deque()
+        self._queues: OrderedDict[str, deque[_Waiting[Item, Answer]]] = OrderedDict()
+        self._num_waiting = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="network")
         self._worker: asyncio.Task[None] | None = None
         self.last_batch_size = 0
@@ -55,21 +57,28 @@ class Batcher(Generic[Item, Answer]):
     @property
     def num_waiting(self) -> int:
         """Items that wait for their batch."""
-        return len(self._queue)
+        return self._num_waiting
 
-    async def submit(self, item: Item, *, deadline: float | None = None) -> Answer:
+    async def submit(self, item: Item, *, deadline: float | None = None, turn: str = "") -> Answer:
         """Return the item's answer.
 
         A caller that is cancelled takes its item out of the queue.
+
+        Args:
+            item: What is to be answered.
+            deadline: By the clock; None for any time.
+            turn: Items of the same turn wait for each other, others come in between.
 
         Raises:
             DeadlineError: The deadline passed before the item's turn; it was dropped.
             OverloadedError: Too many items wait already.
         """
-        if len(self._queue) >= self._max_waiting:
+        if self._num_waiting >= self._max_waiting:
             raise OverloadedError("too many faces are waiting", "try again in a moment")
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(item=item, deadline=deadline, answer=answer))
+        waiting = _Waiting(item=item, deadline=deadline, answer=answer)
+        self._queues.setdefault(turn, deque()).append(waiting)
+        self._num_waiting += 1
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
         return await answer
@@ -101,8 +110,8 @@ class Batcher(Generic[Item, Answer]):
 
     def _next_batch(self) -> list[_Waiting[Item, Answer]]:
         batch: list[_Waiting[Item, Answer]] = []
-        while self._queue and len(batch) < self._max_batch:
-            waiting = self._queue.popleft()
+        while self._queues and len(batch) < self._max_batch:
+            waiting = self._next()
             if waiting.answer.done():  # its caller has gone
                 continue
             if waiting.deadline is not None and waiting.deadline <= self._clock():
@@ -112,3 +121,12 @@ class Batcher(Generic[Item, Answer]):
                 continue
             batch.append(waiting)
         return batch
+
+    def _next(self) -> _Waiting[Item, Answer]:
+        """Take the first item of whose turn it is; the next one has the next turn."""
+        turn, queue = self._queues.popitem(last=False)
+        waiting = queue.popleft()
+        if queue:
+            self._queues[turn] = queue
+        self._num_waiting -= 1
+        return waiting

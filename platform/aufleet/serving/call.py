@@ -37,6 +37,11 @@ class Call:
     """"NAME:VERSION" that answers, once it is known."""
 
     @property
+    def turn(self) -> str:
+        """What takes turns with others; the caller's name is in it, the request id is his own."""
+        return f"{self.caller}/{self.request_id}"
+
+    @property
     def elapsed_ms(self) -> float:
         """Time since it began."""
         return (time.monotonic() - self.began_s) * 1e3

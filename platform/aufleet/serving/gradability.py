@@ -12,6 +12,7 @@ honest only within these bounds:
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -92,7 +93,12 @@ def sharpness_of(aligned: Pixels) -> float:
     """
     grey = _grey_of(aligned)[FACE, FACE]
     edges = cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), SMOOTHING_PX), cv2.CV_32F)
-    return float(edges.var() / max(float(grey.var()), 1.0))
+    return _variance_of(np.asarray(edges)) / max(_variance_of(grey), 1.0)
+
+
+def _variance_of(values: NDArray[Any]) -> float:
+    # cv2 takes a tenth of the time that numpy takes.
+    return float(cv2.meanStdDev(values)[1][0, 0]) ** 2
 
 
 def _judge_pose(face: FoundFace) -> Ungradable | None:

@@ -91,7 +91,10 @@ class InferenceService(GRPCInferenceServiceServicer):
         if given.frames is not None:
             answers: NetworkAnswers = await answer_of(
                 analyzer.analyze.remote(
-                    list(given.frames), attention=False, timeout_s=current_call().remaining_s
+                    list(given.frames),
+                    attention=False,
+                    timeout_s=current_call().remaining_s,
+                    turn=current_call().turn,
                 )
             )
             output = _output_of_crops(answers)

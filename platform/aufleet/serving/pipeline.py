@@ -235,7 +235,10 @@ class Pipeline:
             return _frame_of(map(_not_judged, located.faces), timings_ms=located.timings_ms)
         answers: NetworkAnswers = await answer_of(
             analyzer.analyze.remote(
-                [face.aligned for face in judged], attention=attention, timeout_s=call.remaining_s
+                [face.aligned for face in judged],
+                attention=attention,
+                timeout_s=call.remaining_s,
+                turn=call.turn,
             )
         )
         rows = iter(range(len(judged)))
@@ -253,7 +256,10 @@ async def _analyze_aligned(
 ) -> AnalyzedFrame:
     answers: NetworkAnswers = await answer_of(
         analyzer.analyze_encoded.remote(
-            frame.aligned, attention=attention, timeout_s=call.remaining_s
+            frame.aligned,
+            attention=attention,
+            timeout_s=call.remaining_s,
+            turn=call.turn,
         )
     )
     landmarks = np.empty((0, 2)) if answers.landmarks is None else answers.landmarks[0]

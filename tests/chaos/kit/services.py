@@ -56,8 +56,9 @@ class Chaos:
         for name in names:
             (self.work / name).rename(self.work / f"{name}.away")
         try:
+            running = len(self.processes("analyzer"))
             gone = self.kill("analyzer")
-            self.await_parts({"analyzer": 2}, gone=gone)
+            self.await_parts({"analyzer": running}, gone=gone)
         finally:
             for name in names:
                 (self.work / f"{name}.away").replace(self.work / name)

@@ -103,7 +103,7 @@ class PlainReplicas:
             has_regions=self.regions,
         )
 
-    async def _analyze(self, faces, *, attention, timeout_s):
+    async def _analyze(self, faces, *, attention, timeout_s, turn=""):
         try:
             await asyncio.sleep(self.delay_s)
         except asyncio.CancelledError:
@@ -123,7 +123,7 @@ class PlainReplicas:
             network_ms=2.0,
         )
 
-    async def _analyze_encoded(self, encoded, *, attention, timeout_s):
+    async def _analyze_encoded(self, encoded, *, attention, timeout_s, turn=""):
         return await self._analyze([encoded], attention=attention, timeout_s=timeout_s)
 
 

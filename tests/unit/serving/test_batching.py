@@ -32,8 +32,10 @@ async def until(condition):
         await asyncio.sleep(0.001)
 
 
-def submit(batcher, *items, deadline=None):
-    return [asyncio.ensure_future(batcher.submit(item, deadline=deadline)) for item in items]
+def submit(batcher, *items, deadline=None, turn=""):
+    return [
+        asyncio.ensure_future(batcher.submit(item, deadline=deadline, turn=turn)) for item in items
+    ]
 
 
 def test_what_waits_while_a_batch_runs_is_the_next_batch(network):
@@ -114,3 +116,22 @@ def test_more_items_than_may_wait_are_sent_away_at_once(network):
         batcher.close()
 
     asyncio.run(scenario())
+
+
+def test_who_sends_much_does_not_keep_others_waiting(network):
+    async def scenario():
+        batcher = Batcher(network, max_batch=2, max_waiting=99)
+        first = submit(batcher, 0)
+        await until(network.began.is_set)
+        calls = submit(batcher, 1, 2, 3, 4, 5, turn="stream")
+        await asyncio.sleep(0)
+        calls += submit(batcher, 10, 11, turn="one") + submit(batcher, 20, turn="two")
+        await asyncio.sleep(0)
+        assert batcher.num_waiting == 8
+        network.released.set()
+        await asyncio.gather(*first, *calls)
+        assert batcher.num_waiting == 0
+        batcher.close()
+
+    asyncio.run(scenario())
+    assert network.batches == [[0], [1, 10], [20, 2], [11, 3], [4, 5]]

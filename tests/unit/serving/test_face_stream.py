@@ -55,7 +55,7 @@ class Hasty(PlainReplicas):
         super().__init__(*args, **kwargs)
         self.scores, self.num_calls, self.now, self.most = scores, 0, 0, 0
 
-    async def _analyze(self, faces, *, attention, timeout_s):
+    async def _analyze(self, faces, *, attention, timeout_s, turn=""):
         number, self.num_calls = self.num_calls, self.num_calls + 1
         self.now += 1
         self.most = max(self.most, self.now)
@@ -195,7 +195,7 @@ class Busy(PlainReplicas):
         super().__init__()
         self.errors = list(errors)
 
-    async def _analyze(self, faces, *, attention, timeout_s):
+    async def _analyze(self, faces, *, attention, timeout_s, turn=""):
         if self.errors:
             raise self.errors.pop()
         return await super()._analyze(faces, attention=attention, timeout_s=timeout_s)
@@ -277,7 +277,7 @@ class Wordy(PlainReplicas):
 
     num_calls = 0
 
-    async def _analyze(self, faces, *, attention, timeout_s):
+    async def _analyze(self, faces, *, attention, timeout_s, turn=""):
         self.num_calls += 1
         answers = await super()._analyze(faces, attention=attention, timeout_s=timeout_s)
         return replace(answers, attention_png=(b"x" * 1_000_000,))
