@@ -11,11 +11,13 @@ each round.
 
 import asyncio
 import sys
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 
 import grpc
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import HypothesisWarning
 
 from kit.rounds import Outcome, parse, run_rounds  # isort: skip - it sets the path
 from kit.load import Target, aligned_frame, portrait
@@ -94,7 +96,10 @@ def _draw(good: list[bytes], *, number: int) -> list[tuple[str, bytes]]:
     def draw(request: tuple[str, bytes]) -> None:
         drawn.append(request)
 
-    draw()
+    with warnings.catch_warnings():
+        # It would like to describe two megabytes of zeros.
+        warnings.simplefilter("ignore", HypothesisWarning)
+        draw()
     return drawn
 
 
