@@ -83,15 +83,18 @@ def run_search(
         store.write("report/experiment.json", whole.encode())
         meter = Meter(experiment.budget, usage=lease.usage)
         listener = Listeners(listeners)
+        limits = limits_of(experiment, meter=meter, retry_failed=retry_failed)
         listener.search_started(
-            num_trials=plan.trials, ended=ledger.trials(), num_folds=len(plan.folds)
+            num_trials=plan.trials + (len(experiment.models) if limits.control else 0),
+            ended=ledger.trials(),
+            num_folds=len(plan.folds),
         )
         try:
             campaign = Campaign(
                 source_of(experiment, root=root, known=ledger.configurations()),
                 ledger=ledger,
                 listener=listener,
-                limits=limits_of(experiment, meter=meter, retry_failed=retry_failed),
+                limits=limits,
             )
             final_scores = FinalScores(
                 ledger, folds=experiment.folds, listener=listener, of_all=bool(experiment.rows)

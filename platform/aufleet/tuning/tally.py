@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 from aufleet.tuning.meter import HOUR_S
-from aufleet.tuning.records import StopRecord, TrialRecord
+from aufleet.tuning.records import CONTROL, StopRecord, TrialRecord
 
 _PASSING = ("crashed", "lost", "paused")
 """Ends of an attempt after which the trial comes again."""
@@ -112,7 +112,7 @@ class Tally:
     def _note(self, record: TrialRecord) -> None:
         self._over[record.config_id] += 1
         self.num_failed += record.status == "failed"
-        if record.score is not None:
+        if record.score is not None and record.row != CONTROL:
             name = record.row or f"{record.model} {record.config_id}"
             self._scores[name].append(record.score)
             # One lucky fold does not outshine configurations that have more of them.

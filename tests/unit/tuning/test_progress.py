@@ -8,7 +8,7 @@ from rich.console import Console
 from aufleet.training.results import EpochReport
 from aufleet.tuning.grid import ConfigurationSource
 from aufleet.tuning.progress import LineProgress, LiveProgress, show_progress
-from aufleet.tuning.records import StopRecord
+from aufleet.tuning.records import CONTROL, StopRecord
 from aufleet.tuning.tally import Tally
 
 from .conftest import record_of
@@ -95,6 +95,14 @@ def test_a_lucky_fold_does_not_outshine_a_whole_configuration():
         tally.end(record_of("a" * 10, fold=fold, score=0.5))
     tally.end(record_of("b" * 10, score=0.9))
     assert tally.best == "F1 0.500 algrnet aaaaaaaaaa (2 folds)"
+
+
+def test_a_check_on_shuffled_labels_is_counted_and_never_the_best():
+    tally = Tally()
+    tally.start(2, ended=[], num_folds=1)
+    tally.end(record_of("a" * 10, score=0.5))
+    tally.end(record_of("b" * 10, score=0.9, row=CONTROL))
+    assert (tally.done, tally.best) == (2, "F1 0.500 algrnet aaaaaaaaaa (1 fold)")
 
 
 def test_a_log_says_why_a_configuration_was_given_up():
