@@ -83,11 +83,11 @@ class LineProgress:
     def test_started(self, *, num_folds: int) -> None:
         """Say that the winner is scored."""
         if num_folds:
-            self._write(f"scoring the winner on {num_folds} test parts")
+            self._write(f"scoring winners on {num_folds} test parts")
 
     def test_ended(self, record: TestRecord) -> None:
         """Say how the winner did."""
-        self._write(f"test part {record.fold}: F1 {record.score:.3f}")
+        self._write(f"{record.model} on test part {record.fold}: F1 {record.score:.3f}")
 
     def search_ended(self) -> None:
         """Say nothing: the leaderboard follows."""

@@ -34,7 +34,7 @@ def learning_curves(curves: Sequence[Curve], *, winner: str | None) -> str:
     scores = [score for _, score in points]
     low, high = min(scores), max(scores)
     margin = max(0.01, 0.06 * (high - low))
-    y = _Axis(low=low - margin, high=high + margin, start=_HEIGHT - _BOTTOM, end=_TOP)
+    y = _Axis(low=max(0, low - margin), high=high + margin, start=_HEIGHT - _BOTTOM, end=_TOP)
     order = sorted(drawn, key=lambda one: (one.config_id == winner, one.status != "stopped"))
     lines = "".join(_curve(one, x=x, y=y, is_winner=one.config_id == winner) for one in order)
     return _svg(
