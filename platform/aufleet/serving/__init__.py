@@ -13,12 +13,14 @@ guard              what happens around every call: request id, token, deadline, 
 call               the call that is being answered: its id, its caller, its deadline
 directory          the present routing table: kept, learned, shown as health
 face_service       aufleet.api.v1.FaceAnalysisService
+face_stream        one stream of it; frames are kept in order by `in_order`, smoothed by `smoothing`
 inference_service  Open Inference Protocol v2; its tensors are in `tensors`
 pipeline           one request's frames through aligner and analyzer
 answers            from numbers to protobuf
 routing            model names, versions and aliases -> who answers
 replicas           calls from the gateway to the other deployments
 aligner            the deployment that finds and aligns faces
+gradability        whether a face may be judged: pose, blur, occlusion
 analyzer           the deployment that runs a network; its batches are made in `batching`
 exchange           the plain values that travel between the deployments
 tokens, quotas     who may call, and how much
