@@ -22,6 +22,7 @@ replicas           calls from the gateway to the other deployments
 aligner            the deployment that finds and aligns faces
 gradability        whether a face may be judged: pose, blur, occlusion
 analyzer           the deployment that runs a network; its batches are made in `batching`
+package_cache      packages on this node, so that an analyzer starts without the store
 exchange           the plain values that travel between the deployments
 tokens, quotas     who may call, and how much
 tls, credentials   an own authority; certificates in use, read again when they change

@@ -38,6 +38,9 @@ class Limits:
     """A stream ends when its caller neither sends a frame nor takes an answer for this long."""
     max_stream_frames: int = 8
     """Frames of one stream that are under way; no further one is read until an answer is taken."""
+    max_stream_frames_at_once: int = 16
+    """Frames of all streams of one gateway that are worked on at the same time: so that calls get
+    a turn between them."""
     max_stream_bytes: int = 32 * MIB
     """Once the frames under way of one stream are together this large, no further one is read."""
 

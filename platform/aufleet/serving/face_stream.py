@@ -126,14 +126,15 @@ class FaceStream:
         )
 
         async def attempt() -> _Judged:
-            route = self._route(config)
-            facts = self._directory.table.facts_of(route)
-            analyzed = await self._pipeline.analyze_frame(
-                sent.frame,
-                analyzer=self._directory.analyzer_of(route),
-                call=call,
-                attention=config.include_attention,
-            )
+            async with self._pipeline.stream_turns:
+                route = self._route(config)
+                facts = self._directory.table.facts_of(route)
+                analyzed = await self._pipeline.analyze_frame(
+                    sent.frame,
+                    analyzer=self._directory.analyzer_of(route),
+                    call=call,
+                    attention=config.include_attention,
+                )
             return _Judged(
                 sent=sent, analyzed=analyzed, route=route, facts=facts, total_ms=call.elapsed_ms
             )

@@ -94,6 +94,8 @@ class Pipeline:
 
     def __init__(self, aligner: Replicas, *, limits: Limits) -> None:
         self._aligner, self.limits = aligner, limits
+        self.stream_turns = asyncio.Semaphore(limits.max_stream_frames_at_once)
+        """Held by each frame of a stream while it is worked on."""
 
     async def analyze(
         self,
