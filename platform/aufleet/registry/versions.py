@@ -142,11 +142,16 @@ class Versions:
         return sorted(model.name for model in self._client.search_registered_models())
 
     def list_aliases(self) -> dict[str, dict[str, str]]:
-        """Return model -> alias -> version, for every registered model: one question."""
-        return {
-            model.name: {alias: str(version) for alias, version in model.aliases.items()}
-            for model in self._client.search_registered_models()
-        }
+        """Return model -> alias -> version, for every registered model."""
+        found: dict[str, dict[str, str]] = {}
+        page_token: str | None = None
+        while True:
+            page = self._client.search_registered_models(max_results=1000, page_token=page_token)
+            for model in page:
+                found[model.name] = {alias: str(each) for alias, each in model.aliases.items()}
+            page_token = page.token
+            if not page_token:
+                return found
 
     def _existing(self, name: str) -> list[ModelVersion]:
         versions = self.list_versions(name)

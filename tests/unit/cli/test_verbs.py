@@ -33,7 +33,7 @@ VERBS = {
         *("--image", "--out", "--aligned", "--checkpoint", "--member"),
         *("--task", "--units", "--width", "--json"),
     },
-    ("token", "create"): {"--scope", "--expires-days", "--json"},
+    ("token", "create"): {"--scope", "--expires-days", "--rate", "--max-calls", "--json"},
     ("token", "list"): {"--json"},
     ("token", "revoke"): set(),
     ("train",): {"--dataset", "--model", "--fold", "--epochs", "--set", "--out", "--json"},
@@ -53,12 +53,16 @@ VERBS = {
     ("evaluate",): {
         *("--unseen", "--through", "--target", "--token-file", "--ca-file", "--json"),
     },
-    ("serve",): {"--model", "--host", "--port", "--ready-file", "--cert-file", "--key-file"},
+    ("serve",): {
+        *("--model", "--host", "--port", "--ready-file", "--cert-file", "--key-file"),
+        *("--client-ca-file", "--metrics-port", "--gateways", "--analyzers", "--aligners"),
+        "--gpus",
+    },
     ("predict",): {
         *("--model", "--task", "--target", "--token-file", "--ca-file", "--plot", "--out"),
         *("--format", "--smooth", "--rate", "--all-faces", "--mirrored", "--json"),
     },
-    ("health",): {"--ca-file", "--service"},
+    ("health",): {"--ca-file", "--service", "--cert-file", "--key-file"},
     ("demo",): {"--keep", "--short", "--fresh"},
     ("doctor",): {"--only", "--json"},
 }

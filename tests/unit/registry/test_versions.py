@@ -153,3 +153,13 @@ def test_a_reference_names_a_model_and_a_version(text, reference):
 def test_a_malformed_reference_is_refused(text):
     with pytest.raises(ConfigError, match="names no model"):
         parse_reference(text)
+
+
+def test_all_aliases_are_told_at_once(versions, card):
+    for digit in "ab":
+        versions.register(named(card, "told"), package_uri=package_uri(digit))
+    versions.register(named(card, "without"), package_uri=package_uri("a"))
+    versions.set_alias("told", version="2", alias="champion")
+    aliases = versions.list_aliases()
+    assert aliases["told"] == {"champion": "2"}
+    assert aliases["without"] == {}
