@@ -109,7 +109,7 @@ def test_palsy_differs_by_a_line_of_the_file(environment, tmp_path):
     synthesise("grades", "palsy", environment=environment)
     file = write_experiment(tmp_path, name="grades", task="palsy")
 
-    rows = answer("tune", file, environment=environment)
+    rows = answer("tune", file, "--set", "side_head=true", environment=environment)
     promoted = answer(
         "promote", "grades", "--from", "best-fold", "--alias", "candidate", environment=environment
     )
@@ -120,6 +120,7 @@ def test_palsy_differs_by_a_line_of_the_file(environment, tmp_path):
     assert loaded.card.num_members == 1
     assert loaded.card.thresholds == {}
     assert all(score.kappa is not None for score in loaded.card.scores)
+    assert loaded.card.trained_heads == ("side",)
     assert probabilities_of(loaded).sum() == pytest.approx(1.0, abs=1e-5)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from aufleet import __version__
 from aufleet.data.dataset import open_dataset
 from aufleet.data.manifest import MANIFEST_KEY
 from aufleet.domain.action_units import label_of
-from aufleet.domain.palsy import GRADES
+from aufleet.domain.palsy import GRADES, UNKNOWN_SIDE
 from aufleet.registry.calibration import (
     choose_thresholds,
     fit_grade_temperature,
@@ -23,8 +24,12 @@ from aufleet.registry.calibration import (
 from aufleet.registry.card import Architecture, Card, DatasetReference, FoldScore, Reliability
 from aufleet.storage import sha256_of
 from aufleet.training.checkpoints import VALIDATION
+from aufleet.training.config import TrialConfig
+from aufleet.training.fold_data import open_fold
+from aufleet.training.ranks import join_ranks
 from aufleet.training.trial import build_network
 from aufleet.tuning.winner import Winner
+from aufleet_models.contract import FaceModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,7 @@ def card_of(winner: Winner, *, members: Sequence[str], weights: bytes) -> Card:
         members=tuple(members),
         units=units,
         grades=() if units else tuple(grade.label for grade in GRADES),
+        trained_heads=_trained_heads(trial, network),
         frame_size=network.frame_size,
         thresholds=calibration.thresholds,
         temperature=calibration.temperature,
@@ -71,6 +77,15 @@ def card_of(winner: Winner, *, members: Sequence[str], weights: bytes) -> Card:
         weights_sha256=sha256_of(weights),
         weights_size_bytes=len(weights),
     )
+
+
+def _trained_heads(trial: TrialConfig, network: FaceModel) -> tuple[Literal["side"], ...]:
+    """Return the heads beside the grades that had labels; no data set has region values yet."""
+    if not network.config.get("side_head"):
+        return ()
+    train = open_fold(trial).train(frame_size=network.frame_size, ranks=join_ranks())
+    had_labels = any(bool((batch["side"] != UNKNOWN_SIDE).any()) for batch in train.epoch(1))
+    return ("side",) if had_labels else ()
 
 
 def _calibrate(winner: Winner, *, units: Sequence[int]) -> _Calibration:
