@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from aufleet.cli.main import app
 from aufleet.registry.package import load_package
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3]
@@ -50,6 +52,14 @@ def answer(*arguments, environment):
     return json.loads(done.stdout)
 
 
+def asked(*arguments, environment):
+    """Return the answer of a verb in this process, which has imported already what it needs."""
+    done = CliRunner().invoke(app, [*arguments, "--json"], env=environment)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return json.loads(done.stdout)
+
+
 def write_experiment(folder: Path, *, name, task="au", folds="[1, 2]", epochs=1) -> str:
     file = folder / f"{name}.yaml"
     file.write_text(EXPERIMENT.format(name=name, task=task, folds=folds, epochs=epochs))
@@ -59,7 +69,7 @@ def write_experiment(folder: Path, *, name, task="au", folds="[1, 2]", epochs=1)
 def synthesise(name, task, *, environment) -> None:
     units = ("--units", "AU1,AU12") if task == "au" else ()
     size = ("--subjects", "6", "--frames", "4")
-    answer("data", "synth", "--name", name, "--task", task, *size, *units, environment=environment)
+    asked("data", "synth", "--name", name, "--task", task, *size, *units, environment=environment)
 
 
 def test_from_an_experiment_file_to_a_model_version(environment, tmp_path):
@@ -70,7 +80,7 @@ def test_from_an_experiment_file_to_a_model_version(environment, tmp_path):
 
     assert [(row["model"], row["status"]) for row in rows] == [("algrnet", "finished")]
     assert set(rows[0]["folds"]) == set(rows[0]["test"]["folds"]) == {"1", "2"}
-    assert answer("leaderboard", "units", environment=environment) == rows
+    assert asked("leaderboard", "units", environment=environment) == rows
     shown = aufleet("leaderboard", "units", environment=environment).stdout
     assert "mean over folds" in shown
 
@@ -78,16 +88,16 @@ def test_from_an_experiment_file_to_a_model_version(environment, tmp_path):
     assert refused.returncode == 1
     assert "units:1 is registered, champion does not move to it: F1 of AU1 is" in refused.stderr
     forced = ("--min-f1", "1.01", "--force", "--reason", "to see it", "--alias", "candidate")
-    answer("promote", "units", *forced, environment=environment)
-    history = answer("models", "history", "units", environment=environment)
+    asked("promote", "units", *forced, environment=environment)
+    history = asked("models", "history", "units", environment=environment)
     assert [(one["alias"], one["reason"]) for one in history] == [
         ("candidate", "forced: to see it")
     ]
 
-    promoted = answer("promote", "units", environment=environment)
+    promoted = asked("promote", "units", environment=environment)
 
     assert (promoted["version"], promoted["aliases"]) == ("1", ["candidate", "champion"])
-    assert answer("promote", "units", environment=environment) == promoted
+    assert asked("promote", "units", environment=environment) == promoted
     loaded = load_package(promoted["package"])
     assert loaded.card.members == ("fold1", "fold2")
     assert {(one.fold, one.part) for one in loaded.card.scores} == {
@@ -96,7 +106,7 @@ def test_from_an_experiment_file_to_a_model_version(environment, tmp_path):
     assert set(loaded.card.thresholds) == {"AU1", "AU12"}
     assert probabilities_of(loaded).shape == (1, 2)
 
-    refit = answer("promote", "units", "--from", "refit", environment=environment)
+    refit = asked("promote", "units", "--from", "refit", environment=environment)
 
     assert (refit["version"], refit["members"]) == ("2", ["refit"])
     refitted = load_package(refit["package"])
@@ -110,7 +120,7 @@ def test_palsy_differs_by_a_line_of_the_file(environment, tmp_path):
     file = write_experiment(tmp_path, name="grades", task="palsy")
 
     rows = answer("tune", file, "--set", "side_head=true", environment=environment)
-    promoted = answer(
+    promoted = asked(
         "promote", "grades", "--from", "best-fold", "--alias", "candidate", environment=environment
     )
 

@@ -1,7 +1,7 @@
 """`aufleet promote`: make an experiment's winner a model version."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
@@ -60,7 +60,7 @@ def command(
         force=force,
         reason=reason,
     )
-    with _epochs_shown(source) as watch:
+    with _epochs_shown() if source == "refit" else nullcontext(_say_nothing) as watch:
         promotion = promote(
             experiment_store(experiment),
             root=open_store(root_uri()),
@@ -90,8 +90,12 @@ def command(
         _show(plain)
 
 
+def _say_nothing(report: "EpochReport", epochs: int) -> None:
+    """Hear of an epoch, of which only a refit has any."""
+
+
 @contextmanager
-def _epochs_shown(source: str) -> Iterator["Watch"]:
+def _epochs_shown() -> Iterator["Watch"]:
     """Show how far a refit is, on standard error."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -102,7 +106,7 @@ def _epochs_shown(source: str) -> Iterator["Watch"]:
         TextColumn("epochs{task.description}"),
     )
     with Progress(*columns, console=errors, transient=True) as bar:
-        task = bar.add_task("", total=None, visible=source == "refit")
+        task = bar.add_task("", total=None)
 
         def watch(report: "EpochReport", epochs: int) -> None:
             loss = f", train loss {report.train_loss:.3f}"

@@ -98,6 +98,8 @@ def pooled_palsy(frames: Sequence[AnalyzedFrame]) -> tuple[face_pb2.PalsyResult 
     rows = [face.probabilities for face in largest if face.ungradable is None]
     if len(frames) < 2 or not rows:
         return None, len(rows)
+    if len(rows) == 1:
+        return palsy_result(rows[0]), 1  # to the bit what its frame says
     logs = np.log(np.maximum(np.stack(rows).astype(np.float64), SMALLEST_PROBABILITY))
     pooled = np.exp(logs.mean(axis=0))
     return palsy_result(pooled / pooled.sum()), len(rows)
