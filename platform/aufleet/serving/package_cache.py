@@ -41,12 +41,11 @@ def load_cached(uri: str, *, folder: Path | None = None) -> "LoadedPackage":
     if folder is None:
         return load_package(uri)
     copy = folder / "models" / digest_of(uri)
-    for prepare in (lambda: None, lambda: _copy(uri, folder=folder, copy=copy)):
-        prepare()
+    loaded = _load_copy(copy, load=load_package)
+    if loaded is None:
+        _copy(uri, folder=folder, copy=copy)
         loaded = _load_copy(copy, load=load_package)
-        if loaded is not None:
-            return loaded
-    return load_package(uri)
+    return load_package(uri) if loaded is None else loaded
 
 
 def _folder() -> Path | None:
