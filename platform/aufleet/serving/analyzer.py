@@ -111,8 +111,9 @@ class Analyzer:
         torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
         package = load(package_uri)
         _check_inputs(package, uri=package_uri)
+        # Untrained heads would only guess.
+        self._silenced = dict.fromkeys({"side", "regions"} - set(package.card.trained_heads))
         # Evaluated, calibrated and compared in fp32: other rounding would be another model.
-        self._trained_heads = package.card.trained_heads
         self._model = InferenceModel(package.model, device=device, precision="fp32")
         logger.info("%s answers on %s", package_uri, self._model.choice)
         self._facts = self._warm_up(package.card, batch_sizes=(max_batch, 1))
@@ -197,9 +198,7 @@ class Analyzer:
         import torch
 
         frames = torch.from_numpy(_inputs_of([face.pixels for face in faces]))
-        prediction = self._model(frames)
-        untrained = {"side", "regions"} - set(self._trained_heads)
-        return replace(prediction, **dict.fromkeys(untrained))
+        return replace(self._model(frames), **self._silenced)
 
     def _answer(self, faces: Sequence[_Face]) -> list[_FaceAnswer]:
         """Run one batch; called in the batcher's thread."""
