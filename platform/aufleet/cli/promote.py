@@ -60,7 +60,8 @@ def command(
         force=force,
         reason=reason,
     )
-    with _epochs_shown() if source == "refit" else nullcontext(_say_nothing) as watch:
+    silent = nullcontext(lambda report, epochs: None)  # only a refit has epochs
+    with _epochs_shown() if source == "refit" else silent as watch:
         promotion = promote(
             experiment_store(experiment),
             root=open_store(root_uri()),
@@ -88,10 +89,6 @@ def command(
         print_json(plain)
     else:
         _show(plain)
-
-
-def _say_nothing(report: "EpochReport", epochs: int) -> None:
-    """Hear of an epoch, of which only a refit has any."""
 
 
 @contextmanager

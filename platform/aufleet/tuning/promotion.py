@@ -56,7 +56,7 @@ def promote(
     versions: Versions,
     kind: Kind = "ensemble",
     move: AliasRequest,
-    watch: Watch = lambda report, epochs: None,
+    watch: Watch,
 ) -> Promotion:
     """Make a package of an experiment's winner, register it and point an alias to it.
 
