@@ -67,14 +67,7 @@ class AsyncClient:
     ) -> FrameResult:
         """Return the action units of a picture.
 
-        Args:
-            image: Bytes of a JPEG or PNG, or the path of a file.
-            model: Its name; may be empty where the service has one model for the task.
-            version: A version or an alias; empty for the champion.
-            mirrored: The picture is a mirror image (a selfie): sides are swapped back.
-            all_faces: Not the largest face alone.
-            include_attention: Adds a picture of where the network looked to each face.
-            include_ungradable: Answers for a face that must not be judged, too.
+        Arguments and errors are those of `Client.detect_action_units`.
         """
         wishes = Wishes(
             mirrored=mirrored,
@@ -98,14 +91,7 @@ class AsyncClient:
     ) -> FrameResult:
         """Return the palsy grade of a picture.
 
-        Args:
-            image: Bytes of a JPEG or PNG, or the path of a file.
-            model: Its name; may be empty where the service has one model for the task.
-            version: A version or an alias; empty for the champion.
-            mirrored: The picture is a mirror image (a selfie): sides are swapped back.
-            all_faces: Not the largest face alone.
-            include_attention: Adds a picture of where the network looked to each face.
-            include_ungradable: Answers for a face that must not be judged, too.
+        Arguments and errors are those of `Client.grade_palsy`.
         """
         wishes = Wishes(
             mirrored=mirrored,
@@ -171,14 +157,7 @@ class AsyncClient:
         Frames are read as answers come, a few ahead. A lost connection is taken up again where it
         broke off, for as long as the retry policy says after the last answer.
 
-        Args:
-            frames: Time in seconds and a JPEG or PNG of each; times do not go back.
-            model: Its name; may be empty where the service has one model.
-            version: A version or an alias; empty for the champion.
-            smoothing_time_s: Time constant with which probabilities are smoothed; 0 for none.
-            mirrored: The pictures are mirror images: sides are swapped back.
-            all_faces: Not the largest face alone.
-            include_attention: Adds a picture of where the network looked to each face.
+        Arguments and errors are those of `Client.analyze_stream`.
         """
         wishes = Wishes(mirrored=mirrored, all_faces=all_faces, include_attention=include_attention)
         source = (SentFrame(time_s=time_s, encoded=encoded) for time_s, encoded in blocking(frames))
@@ -209,18 +188,7 @@ class AsyncClient:
 
         Needs OpenCV, and rich for the bar: pip install 'aufleet[video]'.
 
-        Args:
-            path: Of the file; or the file's bytes.
-            model: Its name; may be empty where the service has one model.
-            version: A version or an alias; empty for the champion.
-            smoothing_time_s: Time constant with which probabilities are smoothed; 0 for none.
-            max_rate_hz: Frames that come sooner after the last one are left out.
-            mirrored: The video is a mirror image: sides are swapped back.
-            include_attention: Adds a picture of where the network looked to each face.
-            progress: Show a bar on standard error.
-
-        Raises:
-            ConfigError: The file, or a library, is missing or cannot be used.
+        Arguments and errors are those of `Client.analyze_video`.
         """
         video = Video(path, max_rate_hz=max_rate_hz)
         results = self.analyze_stream(
