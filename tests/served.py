@@ -7,21 +7,20 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
 import psutil
+from cards import a_package
 
 from aufleet.api.v1 import face_analysis_service_pb2 as messages
 from aufleet.api.v1.face_analysis_service_pb2_grpc import FaceAnalysisServiceStub
-from aufleet.registry import Card, Versions
-from aufleet.registry.card import Architecture, DatasetReference
-from aufleet.registry.package import pack_members, write_package
+from aufleet.registry import Versions
+from aufleet.registry.package import write_package
 from aufleet.serving.tokens import TokenFile
-from aufleet.storage import Store, sha256_of
+from aufleet.storage import Store
 
-UNITS = (1, 12)
+GRADES = ("normal", "low", "medium", "high")
 START_TIMEOUT_S = 240
 STOP_TIMEOUT_S = 60
 
@@ -134,32 +133,8 @@ def publish_champion(
         member: Which fold it was trained for.
         facts: What its card says otherwise than an untrained network of `UNITS`; `task` at least.
     """
-    is_au = facts["task"] == "au"
-    packed = pack_members({member: weights})
-    said = {
-        "kind": "best-fold",
-        "members": (member,),
-        "units": UNITS if is_au else (),
-        "grades": () if is_au else ("normal", "low", "medium", "high"),
-        "frame_size": 176,
-        "thresholds": dict.fromkeys(("AU1", "AU12"), 0.5) if is_au else {},
-        "temperature": 1.0,
-        "scores": (),
-        "dataset": DatasetReference(uri="none", manifest_sha256="0" * 64),
-        "code_version": "0",
-        "trials": (),
-        "created": datetime(2026, 1, 1, tzinfo=UTC),
-    }
-    card = Card(
-        name=name,
-        architecture=Architecture(
-            name=network["name"],
-            options={key: each for key, each in network.items() if key != "name"},
-        ),
-        weights_sha256=sha256_of(packed),
-        weights_size_bytes=len(packed),
-        **said | facts,
-    )
+    said = {} if facts["task"] == "au" else {"units": (), "grades": GRADES, "thresholds": {}}
+    card, packed = a_package({member: weights}, network, name=name, **said | facts)
     version = registry.register(card, package_uri=write_package(card, packed, root=root))
     registry.set_alias(name, version=version.version, alias="champion")
     return version.package_uri

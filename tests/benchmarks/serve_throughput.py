@@ -27,9 +27,11 @@ import cv2
 import grpc
 import numpy as np
 import psutil
-from reference import trivial
 from rich.console import Console
 from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `cards`
+from reference import trivial
 
 from aufleet.api.v1 import face_analysis_service_pb2 as messages
 from aufleet.api.v1 import face_pb2

@@ -6,10 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cards import a_card
 from click.testing import Result
 from painted_importer import painted
 from typer.testing import CliRunner
@@ -18,7 +18,7 @@ from aufleet.cli.main import app
 from aufleet.data.publish import DatasetSpec, publish_dataset
 from aufleet.data.rendering import render_in_parallel
 from aufleet.data.synthetic import SyntheticSettings, render_subject
-from aufleet.registry.card import Architecture, Card, DatasetReference
+from aufleet.registry.card import DatasetReference
 from aufleet.registry.package import write_package
 from aufleet.storage import open_store, sha256_of
 
@@ -130,25 +130,11 @@ def test_a_subject_who_withdrew_is_forgotten(root) -> None:
 
 def test_models_that_were_trained_with_the_subject_are_named(root) -> None:
     manifest = (root / "datasets" / "faces" / "1" / "manifest.json").read_bytes()
-    card = Card(
-        name="faces",
-        task="au",
-        kind="best-fold",
-        architecture=Architecture(name="resnet18", options={}),
-        members=("fold1",),
-        frame_size=176,
-        temperature=1.0,
-        scores=(),
-        dataset=DatasetReference(uri="faces/1", manifest_sha256=sha256_of(manifest)),
-        code_version="1",
-        trials=(),
-        created=datetime(2026, 1, 1, tzinfo=UTC),
-        weights_sha256=sha256_of(b""),
-        weights_size_bytes=0,
-    )
+    reference = DatasetReference(uri="faces/1", manifest_sha256=sha256_of(manifest))
+    card = a_card(dataset=reference, weights_sha256=sha256_of(b""), weights_size_bytes=0)
     trained = write_package(card, b"", root=open_store(str(root)))
-    reference = DatasetReference(uri="other/1", manifest_sha256=sha256_of(b"other"))
-    write_package(card.model_copy(update={"dataset": reference}), b"", root=open_store(str(root)))
+    another = DatasetReference(uri="other/1", manifest_sha256=sha256_of(b"other"))
+    write_package(card.model_copy(update={"dataset": another}), b"", root=open_store(str(root)))
 
     said = json.loads(verb("forget", "S3", "faces/1", "--json").stdout)
 

@@ -3,28 +3,25 @@
 One service for the whole file; the last test stops it.
 """
 
-import importlib
 import os
-import pkgutil
-import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from functools import cache
-from http.client import HTTPException
 from pathlib import Path
-from urllib.request import urlopen
 
 import cv2
 import grpc
 import numpy as np
 import pytest
 import skimage.data
+from callers import run_examples, run_triton_client
+from cards import UNITS
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from served import UNITS, publish_champion, running_service
+from served import publish_champion, running_service
+from strangers import codes_for_a_stranger, page_for_a_stranger
 
 from aufleet.api.v1 import face_analysis_service_pb2 as messages
 from aufleet.api.v1 import face_pb2
@@ -300,9 +297,6 @@ def test_reflection_needs_a_token_and_lists_the_services(lives_on):
 
 
 def test_the_examples_for_callers_run(lives_on, astronaut, tmp_path):
-    page = (Path(__file__).parents[2] / "docs" / "calling.md").read_text()
-    examples = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    assert len(examples) >= 8
     photo = cv2.imdecode(np.frombuffer(astronaut, "u1"), cv2.IMREAD_COLOR)
     (tmp_path / "portrait.jpg").write_bytes(astronaut)
     (tmp_path / "blurred.jpg").write_bytes(encode(cv2.GaussianBlur(photo, (0, 0), 3), ".jpg"))
@@ -312,17 +306,7 @@ def test_the_examples_for_callers_run(lives_on, astronaut, tmp_path):
     for _ in range(8):
         film.write(photo)
     film.release()
-    (tmp_path / ".aufleet").mkdir()
-    (tmp_path / ".aufleet" / "serve.json").write_text(lives_on.ready_file.read_text())
-    (tmp_path / "examples.py").write_text("\n\n".join(examples))
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "examples.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_examples(lives_on, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "OK faces 1" in done.stdout
     assert "the face is blurred: sharpness" in done.stdout
@@ -344,52 +328,9 @@ def test_without_tls_or_with_another_authority_there_is_no_answer(lives_on, tmp_
         assert failure_of(lambda: check(request, timeout=5))[0] == "UNAVAILABLE"
 
 
-TRITON_CLIENT = """
-import sys
-import numpy as np
-from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
-
-target, token, ca_file, photo = sys.argv[1:]
-client = InferenceServerClient(target, ssl=True, root_certificates=ca_file)
-headers = {"authorization": f"Bearer {token}"}
-assert client.is_server_live(headers=headers)
-assert client.is_server_ready(headers=headers)
-assert client.is_model_ready("faces", headers=headers)
-assert not client.is_model_ready("nobody", headers=headers)
-metadata = client.get_model_metadata("faces", headers=headers)
-assert [each.name for each in metadata.inputs] == ["IMAGE", "FRAME"]
-
-image = InferInput("IMAGE", [2], "BYTES")
-image.set_data_from_numpy(np.array([open(photo, "rb").read(), b"no picture"], dtype=object))
-result = client.infer("faces", [image], headers=headers)
-assert result.as_numpy("PROBABILITY").shape == (2, 2)
-assert result.as_numpy("LANDMARKS").shape == (2, 49, 2)
-assert result.as_numpy("STATUS").tolist() == [1, 3]
-assert np.isfinite(result.as_numpy("PROBABILITY")[0]).all()
-
-frame = InferInput("FRAME", [3, 3, 176, 176], "FP32")
-frame.set_data_from_numpy(np.zeros((3, 3, 176, 176), np.float32))
-asked = [InferRequestedOutput("PROBABILITY")]
-result = client.infer("palsy", [frame], outputs=asked, headers=headers)
-np.testing.assert_allclose(result.as_numpy("PROBABILITY").sum(axis=1), 1, rtol=1e-5)
-assert result.as_numpy("STATUS") is None
-"""
-
-
 def test_tritonclient_is_served_unchanged(lives_on, astronaut, tmp_path):
-    # In a process of its own: its descriptors and ours have the same names.
     (tmp_path / "photo.jpg").write_bytes(astronaut)
-    ca_file = lives_on.home / "tls" / "ca.pem"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-W", "ignore", "-c", TRITON_CLIENT),
-            *(lives_on.target, lives_on.token, str(ca_file), str(tmp_path / "photo.jpg")),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_triton_client(lives_on, tmp_path / "photo.jpg")
     assert done.returncode == 0, done.stderr
 
 
@@ -454,44 +395,6 @@ def test_from_elsewhere_no_socket_but_the_gateways_answers_without_a_token(lives
         page = page_for_a_stranger(host, each.port)
         assert page is None or page.startswith("# HELP "), each
     assert guarded > 5
-
-
-@cache
-def one_method_per_service():
-    """Return a method of each of Ray's services, the ones of Serve's replicas among them."""
-    from ray.core import generated
-
-    services = []
-    for module in pkgutil.iter_modules(generated.__path__):
-        if module.name.endswith("_pb2"):
-            found = importlib.import_module(f"ray.core.generated.{module.name}")
-            services += found.DESCRIPTOR.services_by_name.values()
-    assert len(services) > 20
-    return [f"/{service.full_name}/{service.methods[0].name}" for service in services]
-
-
-def codes_for_a_stranger(host, port):
-    """Return the codes of a method of each of Ray's services, without Ray's token."""
-    codes = set()
-    with grpc.insecure_channel(f"{host}:{port}") as channel:
-        for method in one_method_per_service():
-            try:
-                channel.unary_unary(method)(b"", timeout=5)
-                codes.add("OK")
-            except grpc.RpcError as error:
-                codes.add(error.code().name)
-            if "UNAVAILABLE" in codes:
-                break  # it does not speak gRPC
-    return codes
-
-
-def page_for_a_stranger(host, port):
-    """Return what an HTTP server shows; None where it refuses or is none."""
-    try:
-        with urlopen(f"http://{host}:{port}/", timeout=5) as answer:
-            return answer.read(200).decode()
-    except (OSError, HTTPException):
-        return None
 
 
 def test_neither_tokens_nor_pictures_are_written_anywhere(lives_on, astronaut):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cards import a_package
 from typer.testing import CliRunner, Result
 
 from aufleet.cli.main import app
@@ -15,10 +16,10 @@ from aufleet.cli.models_show_answer import explain
 from aufleet.cli.models_show_face import ShownFace, read_face
 from aufleet.cli.models_show_network import FreshSettings, choose_member, open_network
 from aufleet.errors import AufleetError
-from aufleet.registry.card import Architecture, Card, DatasetReference
-from aufleet.registry.package import load_package, pack_members, write_package
+from aufleet.registry.card import DatasetReference
+from aufleet.registry.package import load_package, write_package
 from aufleet.registry.versions import Versions
-from aufleet.storage import open_store, sha256_of
+from aufleet.storage import open_store
 from aufleet.training import TrialConfig
 from aufleet.training.checkpoints import Checkpoints
 from aufleet.training.results import EpochReport
@@ -73,27 +74,17 @@ def networks() -> list:
 
 @pytest.fixture
 def package(networks: list, tmp_path: Path) -> str:
-    weights = pack_members(
-        {f"fold{number}": one.state_dict() for number, one in enumerate(networks, start=1)}
-    )
-    options = {key: value for key, value in networks[0].config.items() if key != "name"}
-    card = Card(
+    card, weights = a_package(
+        {f"fold{number}": one.state_dict() for number, one in enumerate(networks, start=1)},
+        networks[0].config,
         name="demo",
-        task="au",
         kind="ensemble",
-        architecture=Architecture(name="mgrrnet", options=options),
-        members=("fold1", "fold2"),
         units=UNITS,
-        frame_size=176,
         thresholds={"AU1": 0.0, "AU4": 1.0, "AU12": 0.0},
         temperature=2.0,
-        scores=(),
         dataset=DatasetReference(uri="s3://b/datasets/d/1", manifest_sha256="0" * 64),
-        code_version="0.1.0",
         trials=("mgrrnet/0123456789/fold1",),
         created=datetime(2026, 1, 2, tzinfo=UTC),
-        weights_sha256=sha256_of(weights),
-        weights_size_bytes=len(weights),
     )
     return write_package(card, weights, root=open_store(str(tmp_path / "root")))
 

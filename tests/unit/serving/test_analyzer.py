@@ -1,39 +1,22 @@
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from cards import a_card
 from torch import nn
 
 from aufleet.data.alignment import centre_crop, to_input
 from aufleet.errors import FrameError, PackageError
-from aufleet.registry.card import Architecture, Card, DatasetReference
+from aufleet.registry.card import Card
 from aufleet.serving.analyzer import Analyzer
 from aufleet_models.contract import Prediction
 
 from .conftest import encode
 
-CARD = Card(
-    name="plain",
-    task="au",
-    kind="ensemble",
-    architecture=Architecture(name="plain", options={}),
-    members=("fold1",),
-    units=(1, 12),
-    frame_size=176,
-    thresholds={"AU1": 0.4, "AU12": 0.6},
-    temperature=1.0,
-    scores=(),
-    dataset=DatasetReference(uri="none", manifest_sha256="0" * 64),
-    code_version="0",
-    trials=(),
-    created=datetime(2026, 1, 1, tzinfo=UTC),
-    weights_sha256="0" * 64,
-    weights_size_bytes=1,
-)
+CARD = a_card(name="plain", thresholds={"AU1": 0.4, "AU12": 0.6})
 
 
 class MeanNetwork(nn.Module):

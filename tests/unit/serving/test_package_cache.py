@@ -1,7 +1,8 @@
 import pytest
-from served import UNITS
+from cards import UNITS, a_package
 
 from aufleet.errors import AufleetError, PackageError
+from aufleet.registry.package import write_package
 from aufleet.serving import package_cache
 from aufleet.serving.package_cache import load_cached
 from aufleet.storage import open_store
@@ -11,34 +12,10 @@ from aufleet_models import build_model
 @pytest.fixture
 def publish(tmp_path):
     """Return what puts a small network into a store of its own and returns the package's URI."""
-    from datetime import UTC, datetime
-
-    from aufleet.registry.card import Architecture, Card, DatasetReference
-    from aufleet.registry.package import pack_members, write_package
-    from aufleet.storage import sha256_of
 
     def put(name):
         network = build_model("resnet18", task="au", units=list(UNITS), width=0.0625)
-        packed = pack_members({"fold1": network.state_dict()})
-        options = {key: each for key, each in network.config.items() if key != "name"}
-        card = Card(
-            name=name,
-            task="au",
-            kind="best-fold",
-            architecture=Architecture(name="resnet18", options=options),
-            members=("fold1",),
-            units=UNITS,
-            frame_size=176,
-            thresholds={"AU1": 0.5, "AU12": 0.5},
-            temperature=1.0,
-            scores=(),
-            dataset=DatasetReference(uri="none", manifest_sha256="0" * 64),
-            code_version="0",
-            trials=(),
-            created=datetime(2026, 1, 1, tzinfo=UTC),
-            weights_sha256=sha256_of(packed),
-            weights_size_bytes=len(packed),
-        )
+        card, packed = a_package({"fold1": network.state_dict()}, network.config, name=name)
         return write_package(card, packed, root=open_store(str(tmp_path / "root")))
 
     return put

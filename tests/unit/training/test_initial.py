@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from cards import a_package
 from safetensors.torch import load, save
 
 from aufleet.errors import ConfigError
-from aufleet.registry.card import Architecture, Card, DatasetReference
-from aufleet.registry.package import pack_members, write_package
+from aufleet.registry.card import DatasetReference
+from aufleet.registry.package import write_package
 from aufleet.storage import open_store, sha256_of
 from aufleet.training import TrialConfig, run_trial
 from aufleet.training.config import InitializeFrom
@@ -229,26 +230,14 @@ def test_a_part_that_does_not_fit_ends_the_trial_with_one_sentence(run, config) 
 
 def _package(root, *, members=("fold1", "fold2"), dataset="nowhere") -> str:
     network = build_model("resnet18", task="au", units=[1, 12, 25], width=0.0625, frame_size=16)
-    weights = pack_members({name: network.state_dict() for name in members})
-    options = {key: value for key, value in network.config.items() if key != "name"}
-    card = Card.model_validate(
-        {
-            "name": "demo",
-            "task": "au",
-            "kind": "ensemble",
-            "architecture": Architecture(name="resnet18", options=options),
-            "members": members,
-            "units": (1, 12, 25),
-            "frame_size": 16,
-            "temperature": 1.0,
-            "scores": (),
-            "dataset": DatasetReference(uri=dataset, manifest_sha256="0" * 64),
-            "code_version": "0",
-            "trials": (),
-            "created": "2026-01-01T00:00:00Z",
-            "weights_sha256": sha256_of(weights),
-            "weights_size_bytes": len(weights),
-        }
+    card, weights = a_package(
+        {name: network.state_dict() for name in members},
+        network.config,
+        kind="ensemble",
+        units=(1, 12, 25),
+        frame_size=16,
+        thresholds={},
+        dataset=DatasetReference(uri=dataset, manifest_sha256="0" * 64),
     )
     return write_package(card, weights, root=root)
 
