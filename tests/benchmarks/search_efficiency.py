@@ -26,7 +26,7 @@ from aufleet.tuning.simulation import Outcome, simulate
 
 NEAR = 0.005
 SUCCESS = 0.95
-SETTINGS = [(grace, reduction) for grace in (2, 3, 4) for reduction in (2, 3)]
+SETTINGS = [(grace, reduction) for grace in (2, 3, 4, 5, 6) for reduction in (2, 3)]
 LANDSCAPES = {
     "one family": Landscape(families={"a": 0.62}),
     "noisy folds": Landscape(families={"a": 0.62}, fold_noise=0.015, epoch_noise=0.01),

@@ -1,7 +1,8 @@
 """The gateway's speed: python tests/benchmarks/serve_throughput.py.
 
 TLS, token, gateway and an analyzer whose network costs nothing, asked for the action units of an
-aligned frame: requests per second at 32 callers and the median time of one caller, beside Serve's
+aligned frame: requests per second at 32 callers and the median time of one caller. Beside it a bare
+TLS gateway that only passes bytes through Ray's handle to a replica that does nothing, and Serve's
 own gRPC proxy (no TLS, no token) in front of the same analyzer. Client and server share the
 machine's cores, so the CPU time that each process takes per request stands beside it. The program
 fails below 950 requests/s or above 2.0 ms.
@@ -40,7 +41,12 @@ from aufleet.serving.environment import use_serve_environment
 METHOD = "/aufleet.api.v1.FaceAnalysisService/DetectActionUnits"
 CALLERS = 32
 MIN_RATE, MAX_P50_MS = 950.0, 2.0
-PARTS = {"gateway": "ServeReplica:gateway", "proxy": "ProxyActor", "analyzer": "ServeReplica:model"}
+PARTS = {
+    "gateway": "ServeReplica:gateway",
+    "proxy": "ProxyActor",
+    "analyzer": "ServeReplica:model",
+    "idle replica": "ServeReplica:idle",
+}
 console = Console(width=110)
 
 
@@ -107,11 +113,11 @@ def _show(found: dict[str, Measured]) -> None:
             cpu,
         )
     console.print(table)
-    if len(found) == 2:
-        ours, plain = found["gateway"], found["proxy"]
-        rate = statistics.median(ours.rates) / statistics.median(plain.rates)
-        time_ = statistics.median(ours.p50s_ms) / statistics.median(plain.p50s_ms)
-        console.print(f"gateway over proxy: {rate:.2f} x the requests, {time_:.2f} x the time")
+    for other in found.keys() - {"gateway"} if "gateway" in found else ():
+        ours, theirs = found["gateway"], found[other]
+        rate = statistics.median(ours.rates) / statistics.median(theirs.rates)
+        time_ = statistics.median(ours.p50s_ms) / statistics.median(theirs.p50s_ms)
+        console.print(f"gateway over {other}: {rate:.2f} x the requests, {time_:.2f} x the time")
 
 
 def _measure(way: Callable[[], Any], options: argparse.Namespace) -> Measured:
@@ -177,11 +183,11 @@ def _analyzer() -> Any:
     import ray.cloudpickle
     from ray import serve
 
-    from aufleet.serving.analyzer import Analyzer
+    from aufleet.serving.workers import LanedAnalyzer
 
     ray.cloudpickle.register_pickle_by_value(trivial)
     deployment = serve.deployment(
-        Analyzer,
+        LanedAnalyzer,
         name="Analyzer",
         max_ongoing_requests=1024,
         max_queued_requests=1024,
@@ -244,6 +250,42 @@ def _gateway() -> Iterator[Callable[[], tuple[grpc.aio.Channel, Any]]]:
         serve.shutdown()
 
 
+@contextmanager
+def _bare() -> Iterator[Callable[[], tuple[grpc.aio.Channel, Any]]]:
+    """Serve nothing through a TLS gateway and Ray's handle, with our settings of Serve."""
+    use_serve_environment()
+    import ray.cloudpickle
+    from ray import serve
+    from reference import bare_gateway
+
+    from aufleet.cli.ray_session import ray_session
+    from aufleet.serving.deployments import SERVE_LOGS
+    from aufleet.serving.port import check_port
+    from aufleet.serving.tls import own_certificates
+
+    ray.cloudpickle.register_pickle_by_value(bare_gateway)
+    port = check_port("127.0.0.1", port=0)
+    with tempfile.TemporaryDirectory() as folder, ray_session():
+        tls = own_certificates(Path(folder))
+        serve.start(
+            proxy_location="Disabled",
+            http_options={"location": "NoServer"},
+            logging_config=SERVE_LOGS,
+        )
+        settings = {"max_ongoing_requests": 1024, "ray_actor_options": {"num_cpus": 0}}
+        idle = serve.deployment(bare_gateway.Idle, name="Idle", **settings).bind()
+        serve.run(idle, name="idle", route_prefix=None, logging_config=SERVE_LOGS)
+        gateway = serve.deployment(bare_gateway.BareGateway, name="Gateway", **settings).bind(
+            tls.certificate_file.read_bytes(), tls.key_file.read_bytes(), port
+        )
+        handle = serve.run(gateway, name="gateway", route_prefix=None, logging_config=SERVE_LOGS)
+        handle._init(_run_router_in_separate_loop=True)
+        handle.open.remote().result(timeout_s=60)
+        credentials = grpc.ssl_channel_credentials(tls.ca_file.read_bytes())
+        yield lambda: (grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials), ())
+        serve.shutdown()
+
+
 class Front:
     """What Serve's own proxy calls: the analyzer, with an answer of the same kind."""
 
@@ -290,7 +332,7 @@ def _proxy() -> Iterator[Callable[[], tuple[grpc.aio.Channel, Any]]]:
         serve.shutdown()
 
 
-WAYS = {"gateway": _gateway, "proxy": _proxy}
+WAYS = {"gateway": _gateway, "bare": _bare, "proxy": _proxy}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -19,6 +19,8 @@ pipeline           one request's frames through aligner and analyzer
 answers            from numbers to protobuf
 routing            model names, versions and aliases -> who answers
 replicas           calls from the gateway to the other deployments
+lanes              the short way there within a node: UNIX sockets
+workers            aligner and analyzer as Ray Serve runs them, with their lanes
 aligner            the deployment that finds and aligns faces
 gradability        whether a face may be judged: pose, blur, occlusion
 analyzer           the deployment that runs a network; its batches are made in `batching`

@@ -7,11 +7,10 @@ from typing import Any
 
 from ray import serve
 
-from aufleet.serving.aligner import Aligner
-from aufleet.serving.analyzer import Analyzer
 from aufleet.serving.config import GatewaySettings, Limits, ReplicaSettings
 from aufleet.serving.gateway import ALIGNER, ALIGNER_APPLICATION, ANALYZER, Gateway
 from aufleet.serving.routing import Route, ServedVersion
+from aufleet.serving.workers import LANE_GRACE_S, LanedAligner, LanedAnalyzer
 
 GATEWAY_APPLICATION, GATEWAY = "gateway", "Gateway"
 
@@ -63,19 +62,19 @@ def gateway_target(
         **_DEPLOYMENT,
     )
     # Without a version of ours each `serve.run` is a new one to Serve, and restarts the replicas.
-    version = hashlib.sha256(repr((settings, generation)).encode()).hexdigest()
+    version = hashlib.sha256(repr((settings, replicas, generation)).encode()).hexdigest()
     deployment = deployment.options(version=version, _internal=True)
-    return _target(deployment.bind(settings), GATEWAY_APPLICATION)
+    return _target(deployment.bind(settings, replicas=replicas), GATEWAY_APPLICATION)
 
 
 def aligner_target(limits: Limits, *, replicas: ReplicaSettings) -> serve.RunTarget:
     """Return the aligners."""
     deployment = serve.deployment(
-        Aligner,
+        LanedAligner,
         name=ALIGNER,
         num_replicas=replicas.num_aligners,
         **_QUEUES,
-        graceful_shutdown_timeout_s=10,
+        graceful_shutdown_timeout_s=LANE_GRACE_S + 5,
         ray_actor_options={"num_cpus": replicas.cpus},
         **_DEPLOYMENT,
     )
@@ -88,11 +87,11 @@ def aligner_target(limits: Limits, *, replicas: ReplicaSettings) -> serve.RunTar
 def analyzer_target(version: ServedVersion, *, replicas: ReplicaSettings) -> serve.RunTarget:
     """Return the analyzers of one version."""
     deployment = serve.deployment(
-        Analyzer,
+        LanedAnalyzer,
         name=ANALYZER,
         num_replicas=replicas.num_analyzers,
         **_QUEUES,
-        graceful_shutdown_timeout_s=10,
+        graceful_shutdown_timeout_s=LANE_GRACE_S + 5,
         ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
         **_DEPLOYMENT,
     )

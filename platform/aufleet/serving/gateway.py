@@ -21,12 +21,13 @@ from aufleet.inference.v2.open_inference_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
 from aufleet.serving.access_log import AccessLog
-from aufleet.serving.config import GatewaySettings, Limits
+from aufleet.serving.config import GatewaySettings, Limits, ReplicaSettings
 from aufleet.serving.credentials import Certificates
 from aufleet.serving.directory import Directory, HealthServicer
 from aufleet.serving.face_service import FaceAnalysisService
 from aufleet.serving.guard import SCOPES_OF_METHODS, Guard
 from aufleet.serving.inference_service import InferenceService
+from aufleet.serving.lanes import Lanes, lanes_folder
 from aufleet.serving.metrics import Metrics, MetricsPort
 from aufleet.serving.pipeline import Pipeline, Replicas
 from aufleet.serving.port import join
@@ -43,9 +44,10 @@ class Gateway:
     Ray Serve's own gRPC port has neither, nor interceptors (ray issue 34103).
     """
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, *, replicas: ReplicaSettings) -> None:
         """Keep the settings; the port opens with the first configuration."""
-        self._settings = settings
+        self._settings, self._replicas = settings, replicas
+        self._lanes: Lanes | None = None
         self._health = HealthServicer()
         self._metrics = Metrics(methods=SCOPES_OF_METHODS)
         self._metrics_port = MetricsPort(
@@ -53,7 +55,7 @@ class Gateway:
         )
         self._guard: Guard | None = None
         self._directory = Directory(
-            _analyzer_handle, health=self._health, on_change=self._metrics.routed
+            self._analyzers, health=self._health, on_change=self._metrics.routed
         )
         self._server: grpc.aio.Server | None = None
         self._log = AccessLog(settings.access_log)
@@ -94,11 +96,14 @@ class Gateway:
             # What gRPC itself ends when the grace is over is CANCELLED, which nobody tries again.
             asyncio.get_running_loop().call_later(max(grace_s - 1, 0), self._guard.end_calls)
             await self._server.stop(grace_s)
+        if self._lanes is not None:
+            self._lanes.close()
         await self._metrics_port.close()
         self._log.close()
 
     async def _start(self) -> None:
         settings = self._settings
+        self._lanes = Lanes(lanes_folder())
         self._guard = Guard(
             Doorkeeper(settings.token_file),
             limits=settings.limits,
@@ -114,6 +119,24 @@ class Gateway:
         # What is here now stays: no collection has to look through it again.
         gc.collect()
         gc.freeze()
+
+    def _aligners(self) -> Replicas:
+        assert self._lanes is not None
+        return self._lanes.of(
+            ALIGNER_APPLICATION,
+            handle=serve.get_deployment_handle(ALIGNER, app_name=ALIGNER_APPLICATION),
+            num_replicas=self._replicas.num_aligners,
+            full=1,
+        )
+
+    def _analyzers(self, application: str) -> Replicas:
+        assert self._lanes is not None
+        return self._lanes.of(
+            application,
+            handle=serve.get_deployment_handle(ANALYZER, app_name=application),
+            num_replicas=self._replicas.num_analyzers,
+            full=self._replicas.max_batch,
+        )
 
     def _open_port(self, server: grpc.aio.Server) -> int:
         """Return the port that the server listens on.
@@ -140,8 +163,7 @@ class Gateway:
 
     def _add_services(self, server: grpc.aio.Server) -> None:
         limits = self._settings.limits
-        aligner = serve.get_deployment_handle(ALIGNER, app_name=ALIGNER_APPLICATION)
-        pipeline = Pipeline(aligner, limits=limits)
+        pipeline = Pipeline(self._aligners(), limits=limits)
         faces = FaceAnalysisService(self._directory, pipeline=pipeline)
         inference = InferenceService(self._directory, pipeline=pipeline, limits=limits)
         add_FaceAnalysisServiceServicer_to_server(faces, server)
@@ -155,10 +177,6 @@ class Gateway:
         reflection.enable_server_reflection(
             [*ours, HEALTH_SERVICE, reflection.SERVICE_NAME], server
         )
-
-
-def _analyzer_handle(application: str) -> Replicas:
-    return serve.get_deployment_handle(ANALYZER, app_name=application)
 
 
 def _options(limits: Limits) -> list[tuple[str, int]]:

@@ -44,10 +44,15 @@ class _Patience:
         self._assigned: asyncio.Future[Any] | None = getattr(
             response, "_replica_result_future", None
         )
-        self._timer = asyncio.get_running_loop().call_later(ASSIGNED_S, self._look)
+        self._timer = (
+            asyncio.get_running_loop().call_later(ASSIGNED_S, self._look)
+            if self._assigned is not None
+            else None
+        )
 
     def end(self) -> None:
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _look(self) -> None:
         if self._assigned is not None and not self._assigned.done():
