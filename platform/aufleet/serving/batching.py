@@ -3,6 +3,10 @@
 There is no waiting time: an idle network starts at once on the first item, and the busier it is,
 the larger its batches become by themselves. Requests and streams take turns, item by item: whoever
 sends much waits for that himself.
+
+An answer that comes too late is work for nothing, and under overload it would soon be all the work
+there is: so an item is refused at once where the queue is longer than its deadline allows, by what
+items took lately.
 """
 
 import asyncio
@@ -14,6 +18,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from aufleet.errors import DeadlineError, OverloadedError
+
+LATELY = 0.3
+"""How much the last batch counts in what an item took lately."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -53,6 +60,8 @@ class Batcher(Generic[Item, Answer]):
         self._worker: asyncio.Task[None] | None = None
         self.last_batch_size = 0
         """Items of the last call of `run`."""
+        self._num_running, self._item_s = 0, 0.0
+        """Items of the present call of `run`; what an item took lately."""
 
     @property
     def num_waiting(self) -> int:
@@ -71,10 +80,11 @@ class Batcher(Generic[Item, Answer]):
 
         Raises:
             DeadlineError: The deadline passed before the item's turn; it was dropped.
-            OverloadedError: Too many items wait already.
+            OverloadedError: Too many items wait already, or more than the deadline allows.
         """
         if self._num_waiting >= self._max_waiting:
             raise OverloadedError("too many faces are waiting", "try again in a moment")
+        self._check_time(deadline, turn=turn)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         waiting = _Waiting(item=item, deadline=deadline, answer=answer)
         self._queues.setdefault(turn, deque()).append(waiting)
@@ -89,6 +99,23 @@ class Batcher(Generic[Item, Answer]):
             self._worker.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
+    def _check_time(self, deadline: float | None, *, turn: str) -> None:
+        """Refuse an item that would be answered too late.
+
+        Raises:
+            OverloadedError: What comes before it takes longer than its deadline allows.
+        """
+        if deadline is None or not self._item_s:
+            return
+        own = len(self._queues.get(turn, ()))
+        before = sum(min(len(queue), own + 1) for queue in self._queues.values())
+        wait_s = (before + self._num_running) * self._item_s
+        if wait_s and self._clock() + wait_s > deadline:
+            raise OverloadedError(
+                f"the faces that come first take {wait_s:.1f} s, and the deadline is sooner",
+                "try again in a moment",
+            )
+
     async def _work(self) -> None:
         """Run batches until the queue is empty."""
         # One turn of the loop first: items that come at the same time share the first batch.
@@ -96,7 +123,8 @@ class Batcher(Generic[Item, Answer]):
         loop = asyncio.get_running_loop()
         while batch := self._next_batch():
             items = [waiting.item for waiting in batch]
-            self.last_batch_size = len(items)
+            self.last_batch_size = self._num_running = len(items)
+            began = self._clock()
             try:
                 answers = await loop.run_in_executor(self._thread, self._run, items)
             except Exception as error:
@@ -104,6 +132,9 @@ class Batcher(Generic[Item, Answer]):
                     if not waiting.answer.done():
                         waiting.answer.set_exception(error)
                 continue
+            finally:
+                self._num_running = 0
+            self._item_s += LATELY * ((self._clock() - began) / len(items) - self._item_s)
             for waiting, answer in zip(batch, answers, strict=True):
                 if not waiting.answer.done():
                     waiting.answer.set_result(answer)
@@ -114,7 +145,9 @@ class Batcher(Generic[Item, Answer]):
             waiting = self._next()
             if waiting.answer.done():  # its caller has gone
                 continue
-            if waiting.deadline is not None and waiting.deadline <= self._clock():
+            # Each in the batch makes it longer; the first one always has its chance.
+            ready_s = self._clock() + len(batch) * self._item_s
+            if waiting.deadline is not None and waiting.deadline <= ready_s:
                 waiting.answer.set_exception(
                     DeadlineError("the deadline passed before the network had its turn")
                 )

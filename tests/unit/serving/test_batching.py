@@ -135,3 +135,50 @@ def test_who_sends_much_does_not_keep_others_waiting(network):
 
     asyncio.run(scenario())
     assert network.batches == [[0], [1, 10], [20, 2], [11, 3], [4, 5]]
+
+
+def test_an_item_that_would_be_answered_too_late_is_refused_at_once(network):
+    now = [0.0]
+
+    def take_a_second_each(items):
+        answers = network(items)
+        now[0] += len(items)
+        return answers
+
+    async def scenario():
+        batcher = Batcher(take_a_second_each, max_batch=4, max_waiting=9, clock=lambda: now[0])
+        batcher._item_s = 1.0
+        # Alone an item has its chance, whatever is known of the network.
+        first = submit(batcher, 1, deadline=0.5)
+        await until(network.began.is_set)
+        others = submit(batcher, 2, 3, 4, deadline=9.0, turn="video")
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError, match=r"come first take 4\.0 s"):
+            await batcher.submit(5, deadline=3.5, turn="video")
+        # Who has sent nothing yet waits for one of each turn only.
+        light = submit(batcher, 6, deadline=3.5, turn="photo")
+        network.released.set()
+        assert await asyncio.gather(*first, *others, *light) == [2, 4, 6, 8, 12]
+        batcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_leaves_out_what_it_would_make_late(network):
+    now = [0.0]
+
+    async def scenario():
+        batcher = Batcher(network, max_batch=4, max_waiting=9, clock=lambda: now[0])
+        first = submit(batcher, 1)
+        await until(network.began.is_set)
+        fine, late = submit(batcher, 2, deadline=9.0), submit(batcher, 3, deadline=1.5)
+        await asyncio.sleep(0)
+        batcher._item_s, now[0] = 2.0, 1.0
+        network.released.set()
+        assert await asyncio.gather(*first, *fine) == [2, 4]
+        with pytest.raises(DeadlineError):
+            await late[0]
+        batcher.close()
+
+    asyncio.run(scenario())
+    assert network.batches == [[1], [2]]
