@@ -10,11 +10,13 @@ items took lately.
 """
 
 import asyncio
+import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 from aufleet.errors import DeadlineError, OverloadedError
@@ -31,6 +33,9 @@ class _Waiting(Generic[Item, Answer]):
     item: Item
     deadline: float | None
     answer: "asyncio.Future[Answer]"
+
+
+_Batch = list[_Waiting[Item, Answer]]
 
 
 class Batcher(Generic[Item, Answer]):
@@ -56,8 +61,12 @@ class Batcher(Generic[Item, Answer]):
         self._clock = clock
         self._queues: OrderedDict[str, deque[_Waiting[Item, Answer]]] = OrderedDict()
         self._num_waiting = 0
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="network")
-        self._worker: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_running = False
+        # A thread of our own: an executor's futures take longer than a small network.
+        self._batches: SimpleQueue[_Batch[Item, Answer] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run_batches, name="network", daemon=True)
+        self._thread.start()
         self.last_batch_size = 0
         """Items of the last call of `run`."""
         self._num_running, self._item_s = 0, 0.0
@@ -85,19 +94,20 @@ class Batcher(Generic[Item, Answer]):
         if self._num_waiting >= self._max_waiting:
             raise OverloadedError("too many faces are waiting", "try again in a moment")
         self._check_time(deadline, turn=turn)
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = self._loop.create_future()
         waiting = _Waiting(item=item, deadline=deadline, answer=answer)
         self._queues.setdefault(turn, deque()).append(waiting)
         self._num_waiting += 1
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
+        if not self._is_running:
+            self._is_running = True
+            # One turn of the loop first: items that come at the same time share the first batch.
+            self._loop.call_soon(self._begin_batch)
         return await answer
 
     def close(self) -> None:
-        """Drop what waits and let the thread end."""
-        if self._worker is not None:
-            self._worker.cancel()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Let the thread end after the present batch."""
+        self._batches.put(None)
 
     def _check_time(self, deadline: float | None, *, turn: str) -> None:
         """Refuse an item that would be answered too late.
@@ -116,31 +126,50 @@ class Batcher(Generic[Item, Answer]):
                 "try again in a moment",
             )
 
-    async def _work(self) -> None:
-        """Run batches until the queue is empty."""
-        # One turn of the loop first: items that come at the same time share the first batch.
-        await asyncio.sleep(0)
-        loop = asyncio.get_running_loop()
-        while batch := self._next_batch():
-            items = [waiting.item for waiting in batch]
-            self.last_batch_size = self._num_running = len(items)
-            began = self._clock()
-            try:
-                answers = await loop.run_in_executor(self._thread, self._run, items)
-            except Exception as error:
-                for waiting in batch:
-                    if not waiting.answer.done():
-                        waiting.answer.set_exception(error)
-                continue
-            finally:
-                self._num_running = 0
-            self._item_s += LATELY * ((self._clock() - began) / len(items) - self._item_s)
-            for waiting, answer in zip(batch, answers, strict=True):
-                if not waiting.answer.done():
-                    waiting.answer.set_result(answer)
+    def _begin_batch(self) -> None:
+        """Hand the next batch to the thread, if anything waits."""
+        batch = self._next_batch()
+        self._num_running, self._is_running = len(batch), bool(batch)
+        if batch:
+            self.last_batch_size = len(batch)
+            self._batches.put(batch)
 
-    def _next_batch(self) -> list[_Waiting[Item, Answer]]:
-        batch: list[_Waiting[Item, Answer]] = []
+    def _run_batches(self) -> None:
+        """Run one batch after the other; the thread's work."""
+        while (batch := self._batches.get()) is not None:
+            began, answers, error = self._clock(), [], None
+            try:
+                answers = list(self._run([waiting.item for waiting in batch]))
+                if len(answers) != len(batch):
+                    raise ValueError(f"{len(answers)} answers for {len(batch)} items")
+            except Exception as raised:
+                error = raised
+            took_s = self._clock() - began
+            assert self._loop is not None
+            with suppress(RuntimeError):  # the loop has been closed
+                self._loop.call_soon_threadsafe(self._end_batch, batch, answers, error, took_s)
+
+    def _end_batch(
+        self,
+        batch: "_Batch[Item, Answer]",
+        answers: Sequence[Answer],
+        error: Exception | None,
+        took_s: float,
+    ) -> None:
+        """Give each item its answer, or the error, and begin the next batch."""
+        if error is None:
+            self._item_s += LATELY * (took_s / len(batch) - self._item_s)
+        for number, waiting in enumerate(batch):
+            if waiting.answer.done():  # its caller has gone
+                continue
+            if error is None:
+                waiting.answer.set_result(answers[number])
+            else:
+                waiting.answer.set_exception(error)
+        self._begin_batch()
+
+    def _next_batch(self) -> _Batch[Item, Answer]:
+        batch: _Batch[Item, Answer] = []
         while self._queues and len(batch) < self._max_batch:
             waiting = self._next()
             if waiting.answer.done():  # its caller has gone

@@ -182,3 +182,14 @@ def test_a_batch_leaves_out_what_it_would_make_late(network):
 
     asyncio.run(scenario())
     assert network.batches == [[1], [2]]
+
+
+def test_a_network_that_leaves_an_item_out_is_an_error_and_the_next_batch_runs():
+    async def scenario():
+        batcher = Batcher(lambda items: items[1:] or items, max_batch=4, max_waiting=9)
+        for answer in await asyncio.gather(*submit(batcher, 1, 2), return_exceptions=True):
+            assert str(answer) == "1 answers for 2 items"
+        assert await batcher.submit(3) == 3
+        batcher.close()
+
+    asyncio.run(scenario())
