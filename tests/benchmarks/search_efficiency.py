@@ -14,6 +14,7 @@ search, and those after which its best stayed within 0.005.
 
 import argparse
 import json
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,22 +158,46 @@ def best_of(figures: list[Figure], *, success: float = SUCCESS) -> Figure:
     return max(figures, key=lambda one: (one.success, -one.whole))
 
 
+def resample(recorded: Curves, *, seed: int) -> Curves:
+    """Return three quarters of the configurations, with the folds in another order.
+
+    One set of curves is one case: which fold is the first one decides for (b) whether it finds the
+    winner always or never.
+    """
+    chance = random.Random(seed)
+    kept = chance.sample(recorded.configurations, k=3 * len(recorded.configurations) // 4)
+    names = dict(
+        zip(recorded.folds, chance.sample(recorded.folds, k=len(recorded.folds)), strict=True)
+    )
+    renamed = [
+        one.model_copy(
+            update={"curves": {fold: one.curves[names[fold]] for fold in recorded.folds}}
+        )
+        for one in kept
+    ]
+    return Curves(folds=recorded.folds, configurations=tuple(renamed))
+
+
 def main() -> None:
     """Print a table for each landscape."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=200)
-    parser.add_argument("--curves", type=Path, help="recorded curves; each seed shuffles them")
+    parser.add_argument(
+        "--curves", type=Path, help="recorded ones instead, resampled for each seed"
+    )
     parser.add_argument("--landscape", choices=list(LANDSCAPES), help="only this one")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.curves:
+        recorded = read_curves(options.curves)
+        all_curves = [resample(recorded, seed=seed) for seed in range(options.seeds)]
+        show(options.curves.name, all_curves, as_json=options.json)
+        return
     for name, landscape in LANDSCAPES.items():
         if options.landscape not in (None, name):
             continue
         all_curves = [make_up(landscape, seed=seed) for seed in range(options.seeds)]
         show(name, all_curves, as_json=options.json)
-    if options.curves:
-        recorded = read_curves(options.curves)
-        show(str(options.curves), [recorded] * options.seeds, as_json=options.json)
 
 
 def show(name: str, all_curves: list[Curves], *, as_json: bool) -> None:

@@ -104,21 +104,18 @@ class Analyzer:
         Raises:
             PackageError: It cannot be loaded, or takes frames that are not served.
         """
-        import torch
 
-        from aufleet_models.inference import InferenceModel
+        def set_up() -> None:
+            import torch
 
-        torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
-        package = load(package_uri)
-        _check_inputs(package, uri=package_uri)
-        # Untrained heads would only guess.
-        self._silenced = dict.fromkeys({"side", "regions"} - set(package.card.trained_heads))
-        # Evaluated, calibrated and compared in fp32: other rounding would be another model.
-        self._model = InferenceModel(package.model, device=device, precision="fp32")
-        logger.info("%s answers on %s", package_uri, self._model.choice)
-        self._facts = self._warm_up(package.card, batch_sizes=(max_batch, 1))
+            torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+            self._open(load(package_uri), uri=package_uri, device=device, max_batch=max_batch)
+
+        # All of torch in one thread: OpenMP keeps helpers for each thread that asks for them, and
+        # once they are more than the cores they sleep between any two operations. On two cores
+        # that made a small network take nearly twice as long.
         self._batcher: Batcher[_Face, _FaceAnswer] = Batcher(
-            self._answer, max_batch=max_batch, max_waiting=max_waiting
+            self._answer, max_batch=max_batch, max_waiting=max_waiting, set_up=set_up
         )
 
     async def describe(self) -> ModelFacts:
@@ -178,6 +175,22 @@ class Analyzer:
         pixels, ungradable = _decode_aligned(encoded)
         answers = await self.analyze([pixels], attention=attention, timeout_s=timeout_s, turn=turn)
         return answers if ungradable is None else replace(answers, ungradable=ungradable)
+
+    def _open(self, package: Package, *, uri: str, device: str, max_batch: int) -> None:
+        """Make the network ready to answer.
+
+        Raises:
+            PackageError: It takes frames that are not served.
+        """
+        from aufleet_models.inference import InferenceModel
+
+        _check_inputs(package, uri=uri)
+        # Untrained heads would only guess.
+        self._silenced = dict.fromkeys({"side", "regions"} - set(package.card.trained_heads))
+        # Evaluated, calibrated and compared in fp32: other rounding would be another model.
+        self._model = InferenceModel(package.model, device=device, precision="fp32")
+        logger.info("%s answers on %s", uri, self._model.choice)
+        self._facts = self._warm_up(package.card, batch_sizes=(max_batch, 1))
 
     def _warm_up(self, card: "Card", *, batch_sizes: Sequence[int]) -> ModelFacts:
         grey = np.zeros((3, CROP_SIZE, CROP_SIZE), dtype=np.float32)

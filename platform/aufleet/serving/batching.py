@@ -14,6 +14,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -47,14 +48,16 @@ class Batcher(Generic[Item, Answer]):
         *,
         max_batch: int,
         max_waiting: int,
+        set_up: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with an empty queue.
+        """Begin with an empty queue, once everything is set up.
 
         Args:
             run: Returns one answer per item, in their order; called from one thread only.
             max_batch: The most items of one call of `run`.
             max_waiting: The most items that wait for their batch; more are told to come again.
+            set_up: Called first, in the thread of `run`; what it raises is raised here.
             clock: In seconds; deadlines are times of this clock.
         """
         self._run, self._max_batch, self._max_waiting = run, max_batch, max_waiting
@@ -63,14 +66,17 @@ class Batcher(Generic[Item, Answer]):
         self._num_waiting = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_running = False
-        # A thread of our own: an executor's futures take longer than a small network.
         self._batches: SimpleQueue[_Batch[Item, Answer] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run_batches, name="network", daemon=True)
-        self._thread.start()
         self.last_batch_size = 0
         """Items of the last call of `run`."""
         self._num_running, self._item_s = 0, 0.0
         """Items of the present call of `run`; what an item took lately."""
+        # A thread of our own: an executor's futures take longer than a small network.
+        is_set_up: Future[None] = Future()
+        threading.Thread(
+            target=self._run_batches, args=[set_up, is_set_up], name="network", daemon=True
+        ).start()
+        is_set_up.result()
 
     @property
     def num_waiting(self) -> int:
@@ -134,8 +140,14 @@ class Batcher(Generic[Item, Answer]):
             self.last_batch_size = len(batch)
             self._batches.put(batch)
 
-    def _run_batches(self) -> None:
-        """Run one batch after the other; the thread's work."""
+    def _run_batches(self, set_up: Callable[[], None], is_set_up: "Future[None]") -> None:
+        """Set up, then run one batch after the other; the thread's work."""
+        try:
+            set_up()
+        except BaseException as error:
+            is_set_up.set_exception(error)
+            return
+        is_set_up.set_result(None)
         while (batch := self._batches.get()) is not None:
             began, answers, error = self._clock(), [], None
             try:

@@ -17,7 +17,7 @@ class _Laned:
 
     _lane: Lane | None = None
 
-    async def _open(self) -> None:
+    async def _open_lane(self) -> None:
         application = serve.get_replica_context().app_name
         self._lane = await open_lane(self, application=application, folder=lanes_folder())
 
@@ -37,7 +37,7 @@ class LanedAligner(Aligner, _Laned):
     async def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - as Aligner's
         """Begin as an aligner does, then take calls."""
         super().__init__(**settings)
-        await self._open()
+        await self._open_lane()
 
 
 class LanedAnalyzer(Analyzer, _Laned):
@@ -46,4 +46,4 @@ class LanedAnalyzer(Analyzer, _Laned):
     async def __init__(self, package_uri: str, **settings: Any) -> None:  # noqa: ANN401 - as Analyzer's
         """Begin as an analyzer does, then take calls."""
         super().__init__(package_uri, **settings)
-        await self._open()
+        await self._open_lane()
