@@ -24,6 +24,8 @@ from aufleet.errors import DeadlineError, OverloadedError
 
 LATELY = 0.3
 """How much the last batch counts in what an item took lately."""
+DOUBT = 1.2
+"""How much longer than lately an item may take."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -125,8 +127,12 @@ class Batcher(Generic[Item, Answer]):
             return
         own = len(self._queues.get(turn, ()))
         before = sum(min(len(queue), own + 1) for queue in self._queues.values())
-        wait_s = (before + self._num_running) * self._item_s
-        if wait_s and self._clock() + wait_s > deadline:
+        if not before + self._num_running:
+            return
+        # Behind a full batch its own will be full, too, and is answered as a whole.
+        company = self._max_batch if before >= self._max_batch else 1
+        wait_s = (before + self._num_running + company) * self._item_s * DOUBT
+        if self._clock() + wait_s > deadline:
             raise OverloadedError(
                 f"the faces that come first take {wait_s:.1f} s, and the deadline is sooner",
                 "try again in a moment",
@@ -135,6 +141,8 @@ class Batcher(Generic[Item, Answer]):
     def _begin_batch(self) -> None:
         """Hand the next batch to the thread, if anything waits."""
         batch = self._next_batch()
+        while self._queues and not batch:  # all of them were late
+            batch = self._next_batch()
         self._num_running, self._is_running = len(batch), bool(batch)
         if batch:
             self.last_batch_size = len(batch)
@@ -184,17 +192,22 @@ class Batcher(Generic[Item, Answer]):
         batch: _Batch[Item, Answer] = []
         while self._queues and len(batch) < self._max_batch:
             waiting = self._next()
-            if waiting.answer.done():  # its caller has gone
-                continue
-            # Each in the batch makes it longer; the first one always has its chance.
-            ready_s = self._clock() + len(batch) * self._item_s
-            if waiting.deadline is not None and waiting.deadline <= ready_s:
+            if not waiting.answer.done():  # else its caller has gone
+                batch += self._in_time([waiting])
+        # Each in the batch makes it longer; alone, every item has its chance.
+        return self._in_time(batch, need_s=len(batch) * self._item_s) if batch[1:] else batch
+
+    def _in_time(self, batch: _Batch[Item, Answer], *, need_s: float = 0.0) -> _Batch[Item, Answer]:
+        """Return the items whose deadline is later than what they need; drop the others."""
+        ready_s, kept = self._clock() + need_s, list[_Waiting[Item, Answer]]()
+        for waiting in batch:
+            if waiting.deadline is None or waiting.deadline > ready_s:
+                kept.append(waiting)
+            else:
                 waiting.answer.set_exception(
                     DeadlineError("the deadline passed before the network had its turn")
                 )
-                continue
-            batch.append(waiting)
-        return batch
+        return kept
 
     def _next(self) -> _Waiting[Item, Answer]:
         """Take the first item of whose turn it is; the next one has the next turn."""

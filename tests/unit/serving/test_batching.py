@@ -153,10 +153,10 @@ def test_an_item_that_would_be_answered_too_late_is_refused_at_once(network):
         await until(network.began.is_set)
         others = submit(batcher, 2, 3, 4, deadline=9.0, turn="video")
         await asyncio.sleep(0)
-        with pytest.raises(OverloadedError, match=r"come first take 4\.0 s"):
-            await batcher.submit(5, deadline=3.5, turn="video")
+        with pytest.raises(OverloadedError, match=r"come first take 6\.0 s"):
+            await batcher.submit(5, deadline=4.0, turn="video")
         # Who has sent nothing yet waits for one of each turn only.
-        light = submit(batcher, 6, deadline=3.5, turn="photo")
+        light = submit(batcher, 6, deadline=4.0, turn="photo")
         network.released.set()
         assert await asyncio.gather(*first, *others, *light) == [2, 4, 6, 8, 12]
         batcher.close()
@@ -190,6 +190,25 @@ def test_a_network_that_leaves_an_item_out_is_an_error_and_the_next_batch_runs()
         for answer in await asyncio.gather(*submit(batcher, 1, 2), return_exceptions=True):
             assert str(answer) == "1 answers for 2 items"
         assert await batcher.submit(3) == 3
+        batcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_that_is_late_as_a_whole_does_not_stop_the_others(network):
+    now = [0.0]
+
+    async def scenario():
+        batcher = Batcher(network, max_batch=2, max_waiting=9, clock=lambda: now[0])
+        first = submit(batcher, 1)
+        await until(network.began.is_set)
+        late, fine = submit(batcher, 2, 3, deadline=1.5), submit(batcher, 4, deadline=9.0)
+        await asyncio.sleep(0)
+        batcher._item_s, now[0] = 2.0, 1.0
+        network.released.set()
+        assert await asyncio.gather(*first, *fine) == [2, 8]
+        for answer in await asyncio.gather(*late, return_exceptions=True):
+            assert isinstance(answer, DeadlineError)
         batcher.close()
 
     asyncio.run(scenario())
