@@ -194,8 +194,10 @@ class Batcher(Generic[Item, Answer]):
             waiting = self._next()
             if not waiting.answer.done():  # else its caller has gone
                 batch += self._in_time([waiting])
-        # Each in the batch makes it longer; alone, every item has its chance.
-        return self._in_time(batch, need_s=len(batch) * self._item_s) if batch[1:] else batch
+        if len(batch) < self._max_batch or not batch[1:]:
+            return batch
+        # More wait than can be answered: who would come late even so makes room.
+        return self._in_time(batch, need_s=len(batch) * self._item_s)
 
     def _in_time(self, batch: _Batch[Item, Answer], *, need_s: float = 0.0) -> _Batch[Item, Answer]:
         """Return the items whose deadline is later than what they need; drop the others."""

@@ -146,7 +146,7 @@ def test_an_item_that_would_be_answered_too_late_is_refused_at_once(network):
         return answers
 
     async def scenario():
-        batcher = Batcher(take_a_second_each, max_batch=4, max_waiting=9, clock=lambda: now[0])
+        batcher = Batcher(take_a_second_each, max_batch=8, max_waiting=9, clock=lambda: now[0])
         batcher._item_s = 1.0
         # Alone an item has its chance, whatever is known of the network.
         first = submit(batcher, 1, deadline=0.5)
@@ -164,11 +164,11 @@ def test_an_item_that_would_be_answered_too_late_is_refused_at_once(network):
     asyncio.run(scenario())
 
 
-def test_a_batch_leaves_out_what_it_would_make_late(network):
+def test_a_full_batch_leaves_out_what_it_would_make_late(network):
     now = [0.0]
 
     async def scenario():
-        batcher = Batcher(network, max_batch=4, max_waiting=9, clock=lambda: now[0])
+        batcher = Batcher(network, max_batch=2, max_waiting=9, clock=lambda: now[0])
         first = submit(batcher, 1)
         await until(network.began.is_set)
         fine, late = submit(batcher, 2, deadline=9.0), submit(batcher, 3, deadline=1.5)
