@@ -31,6 +31,9 @@ class Worker:
     async def whoami(self):
         return self.name
 
+    async def cannot_travel(self):
+        return lambda: "no function can"
+
     async def fail(self):
         raise FrameError("no picture")
 
@@ -121,6 +124,8 @@ def test_answers_and_errors_come_back_as_they_were(run):
             await replicas.fail.remote()
         with pytest.raises(RuntimeError, match="OSError"):
             await replicas.fail_strangely.remote()
+        with pytest.raises(Exception, match="pickle"):
+            await replicas.cannot_travel.remote()
         assert await replicas.whoami.remote() == "worker"
 
     run(scenario)

@@ -61,15 +61,16 @@ class Messages(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come: parts of messages, or several."""
-        if self._rest:
-            self._rest += data
-            data = self._rest  # pyright: ignore[reportAssignmentType] - sliced the same
-        begin, end = 0, len(data)
+        self._rest += data
+        begin, end = 0, len(self._rest)
         while end - begin >= _HEADER.size:
-            size, number, kind = _HEADER.unpack_from(data, begin)
+            size, number, kind = _HEADER.unpack_from(self._rest, begin)
             value_at = begin + _HEADER.size
             if end - value_at < size:
                 break
             begin = value_at + size
-            self.received(Kind(kind), number, pickle.loads(memoryview(data)[value_at:begin]))
-        self._rest = bytearray(memoryview(data)[begin:])
+            with memoryview(self._rest) as whole, whole[value_at:begin] as payload:
+                value = pickle.loads(payload)
+            self.received(Kind(kind), number, value)
+        # Only what is done with: a large message comes in hundreds of pieces.
+        del self._rest[:begin]

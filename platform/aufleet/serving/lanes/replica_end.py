@@ -110,10 +110,9 @@ class _Caller(Messages):
     ) -> None:
         try:
             answer = await getattr(self._worker, method)(*arguments, **named)
+            self.send(Kind.ANSWER, number, answer)
         except Exception as error:
             self._send_error(number, error)
-        else:
-            self.send(Kind.ANSWER, number, answer)
         finally:
             del self._tasks[number]
 
