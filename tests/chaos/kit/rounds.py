@@ -6,6 +6,7 @@ whole round; another `--work` starts anew.
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -37,6 +38,8 @@ Round = Callable[[int], Outcome]
 def parse(description: str, *, count: int, **further: Mapping[str, Any]) -> argparse.Namespace:
     """Return `count` and `work` of the command line; the folder exists.
 
+    From here on SIGTERM ends the program as Ctrl-C does: what it has started ends with it.
+
     Args:
         description: The program's.
         count: Rounds where the command line says nothing.
@@ -54,6 +57,7 @@ def parse(description: str, *, count: int, **further: Mapping[str, Any]) -> argp
     options = parser.parse_args()
     options.work = options.work.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     return options
 
 
