@@ -157,6 +157,7 @@ def test_an_item_that_would_be_answered_too_late_is_refused_at_once(network):
             await batcher.submit(5, deadline=4.0, turn="video")
         # Who has sent nothing yet waits for one of each turn only.
         light = submit(batcher, 6, deadline=4.0, turn="photo")
+        await asyncio.sleep(0)
         network.released.set()
         assert await asyncio.gather(*first, *others, *light) == [2, 4, 6, 8, 12]
         batcher.close()
