@@ -23,8 +23,8 @@ NUM_FRAMES = 4
 BROKEN = "broken"
 DIES = "dies"
 DIES_LATE = "dies late"
-SLOW_S = 0.6
-"""A frame that takes so long is told of at once."""
+HEARD_S = 1.0
+"""What was yielded so long ago has been heard."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +91,8 @@ class PaintedImporter:
             raise ZeroDivisionError("nothing to divide by")
         if self.trouble == DIES_LATE and is_first:
             for frame in range(NUM_FRAMES):
-                time.sleep(SLOW_S)
                 yield painted(subject, frame, red=self.red)
+            time.sleep(HEARD_S)
         if self.trouble in (DIES, DIES_LATE) and is_first:
             os.kill(os.getpid(), 9)
 

@@ -16,12 +16,26 @@ BODY = hashlib.shake_256(b"body").digest(300_000)
 
 @pytest.fixture
 def client(s3_proxy: FaultProxy):
-    """A client that tries once and loses patience after two seconds."""
-    patience = Config(connect_timeout=2, read_timeout=2, retries={"total_max_attempts": 1})
-    one = boto3.client("s3", config=patience)
+    """A client that tries once."""
+    one = client_of(patience_s=30)
     one.put_object(Bucket="aufleet", Key="proxied", Body=BODY)
     yield one
     one.close()
+
+
+@pytest.fixture
+def impatient(client):
+    """A client that gives a stalled request up soon; for what shall fail."""
+    one = client_of(patience_s=1)
+    yield one
+    one.close()
+
+
+def client_of(*, patience_s: int):
+    patience = Config(
+        connect_timeout=patience_s, read_timeout=patience_s, retries={"total_max_attempts": 1}
+    )
+    return boto3.client("s3", config=patience)
 
 
 def read(client) -> bytes:
@@ -38,22 +52,22 @@ def test_without_faults_it_changes_nothing(client, s3_proxy) -> None:
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "slow"])
-def test_each_mode_fails_one_request_and_spares_the_next(client, s3_proxy, mode) -> None:
+def test_each_mode_fails_one_request_and_spares_the_next(client, impatient, s3_proxy, mode) -> None:
     s3_proxy.fail_next(mode)
 
     with pytest.raises((BotoCoreError, ClientError)):
-        read(client)
+        read(impatient)
 
     assert read(client) == BODY
     assert [one.fault for one in s3_proxy.matching("GET")] == [mode, None]
 
 
 @pytest.mark.parametrize("mode", ["error", "reset", "stall", "truncate"])
-def test_each_mode_fails_a_write_too(client, s3_proxy, mode) -> None:
+def test_each_mode_fails_a_write_too(client, impatient, s3_proxy, mode) -> None:
     s3_proxy.fail_next(mode, method="PUT")
 
     with pytest.raises((BotoCoreError, ClientError)):
-        client.put_object(Bucket="aufleet", Key="written", Body=BODY)
+        impatient.put_object(Bucket="aufleet", Key="written", Body=BODY)
 
     client.put_object(Bucket="aufleet", Key="written", Body=BODY[::-1])
     found = client.get_object(Bucket="aufleet", Key="written")["Body"].read()

@@ -50,12 +50,19 @@ def importer(tmp_path: Path) -> PaintedImporter:
     return PaintedImporter(log=str(tmp_path))
 
 
+@pytest.fixture
+def news_of_each_frame(monkeypatch) -> None:
+    monkeypatch.setattr(pipeline, "FRAMES_PER_TICK", 1)
+
+
 def nodes_and_times(importer: PaintedImporter) -> list[list[str]]:
     plans, _ = importer.plan()
     return [line.split() for plan in plans for line in importer.reads(plan.subject)]
 
 
-def test_an_import_on_two_nodes_publishes_what_the_importer_yields(importer, s3_store) -> None:
+def test_an_import_on_two_nodes_publishes_what_the_importer_yields(
+    importer, s3_store, news_of_each_frame
+) -> None:
     heard: list[ImportProgress] = []
 
     manifest = import_dataset(
@@ -165,6 +172,7 @@ def test_a_damaged_receipt_and_a_vanished_partition_are_read_again(importer, s3_
         importer=importer,
         receipts=Receipts(target=target, identity=identity_of(importer)),
         num_units=2,
+        frames_per_tick=25,
     )
     for plan in importer.plan()[0][:2]:
         assert list(read_subject(job, plan))
@@ -180,7 +188,7 @@ def test_a_damaged_receipt_and_a_vanished_partition_are_read_again(importer, s3_
 
 
 @pytest.mark.parametrize("trouble", [DIES, DIES_LATE])
-def test_a_worker_that_dies_is_replaced(importer, s3_store, trouble) -> None:
+def test_a_worker_that_dies_is_replaced(importer, s3_store, news_of_each_frame, trouble) -> None:
     manifest = import_dataset(replace(importer, trouble=trouble), spec=SPEC, store=s3_store)
 
     assert manifest.num_frames == 24

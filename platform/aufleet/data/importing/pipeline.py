@@ -38,6 +38,9 @@ LEAST_TASKS, TASKS_PER_PROCESS = 64, 32
 """So many tasks share the subjects where these are more: the end of a task is noticed up to 0.2 s
 late, which is more than a subject with a few pictures takes."""
 
+FRAMES_PER_TICK = 25
+"""News twice a second where frames are looked for in videos; more cost more than they tell."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImportProgress:
@@ -180,7 +183,12 @@ def run_import(
     )
     receipts.begin()
     account.resume(receipts.finished(planned.plans))
-    job = ImportJob(importer=planned.importer, receipts=receipts, num_units=len(planned.spec.units))
+    job = ImportJob(
+        importer=planned.importer,
+        receipts=receipts,
+        num_units=len(planned.spec.units),
+        frames_per_tick=FRAMES_PER_TICK,
+    )
     left = [plan for plan in planned.plans if plan.subject not in account.receipts]
     for said in _run(job, left, parallelism=parallelism):
         account.take(said)
@@ -223,9 +231,8 @@ def _unheard(
 ) -> list[Receipt]:
     """Return the receipts of subjects whose tasks ended without a word.
 
-    Where a process died, Ray Data repeats its task and skips as many rows as it has heard already.
-    One that says less often how far it is than the first may have its last words, the receipts,
-    skipped; they lie in the store.
+    Tasks say as much when they are repeated (`subject`), so there should be none; but a subject
+    must never be lost without a word, and its receipt would lie in the store.
 
     Raises:
         DataError: There is one that does not.

@@ -1,7 +1,11 @@
-"""What one task of an import does: read a subject, store the partition, then the receipt."""
+"""What one task of an import does: read a subject, store the partition, then the receipt.
+
+Where a process dies Ray Data repeats its task and skips as many rows as it has heard already: one
+that says less the second time loses its last words, or ends Ray Data in an assertion. So how often
+a task says something follows from its plans alone, not from clocks and not from what it finds.
+"""
 
 import pickle
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,9 +15,6 @@ from aufleet.data.publish import nothing_usable, store_subject
 from aufleet.data.records import FrameRecord
 from aufleet.errors import AufleetError, DataError
 
-TICK_S = 0.5
-"""A task says this often how far it is."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ImportJob:
@@ -22,6 +23,8 @@ class ImportJob:
     importer: Importer
     receipts: Receipts
     num_units: int
+    frames_per_tick: int
+    """A task says how far it is once for so many frames of its plan."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +35,13 @@ class Tick:
     num_frames: int
 
 
+def num_ticks(job: ImportJob, plan: SubjectPlan) -> int:
+    """Return how often it is said how far a subject is."""
+    return plan.num_frames // job.frames_per_tick
+
+
 def read_subject(job: ImportJob, plan: SubjectPlan) -> Iterator[Tick | Receipt]:
-    """Yield how far the work is, and at the end the receipt.
+    """Yield how far the work is, `num_ticks` times, and at the end the receipt.
 
     In memory are the subject's rows with their pictures still encoded, their Parquet file while it
     is written (once more the same size), and one decoded frame.
@@ -44,15 +52,19 @@ def read_subject(job: ImportJob, plan: SubjectPlan) -> Iterator[Tick | Receipt]:
     """
     records: list[FrameRecord] = []
     unusable: list[Unusable] = []
-    said = time.monotonic()
+    num_due = num_ticks(job, plan)
+    num_said = 0
     for found in _read(job.importer, plan):
         if isinstance(found, Unusable):
             unusable.append(found)
         else:
             records.append(found)
-        if time.monotonic() - said > TICK_S:
-            said = time.monotonic()
-            yield Tick(subject=plan.subject, num_frames=_looked_at(records, unusable))
+        looked_at = _looked_at(records, unusable)
+        while num_said < min(num_due, looked_at // job.frames_per_tick):
+            num_said += 1
+            yield Tick(subject=plan.subject, num_frames=looked_at)
+    for _ in range(num_due - num_said):
+        yield Tick(subject=plan.subject, num_frames=_looked_at(records, unusable))
     stored = None
     if records:
         stored = store_subject(
@@ -91,12 +103,16 @@ def _looked_at(records: list[FrameRecord], unusable: list[Unusable]) -> int:
 def task(batch: dict, *, job: ImportJob) -> Iterator[dict[str, list]]:
     """Read the subjects of a Ray Data batch and yield rows: one per tick, receipt or error."""
     for pickled in batch["plan"]:
+        plan: SubjectPlan = pickle.loads(pickled)
+        left = num_ticks(job, plan) + 1
         try:
-            for said in read_subject(job, pickle.loads(pickled)):
+            for said in read_subject(job, plan):
+                left -= 1
                 yield _row(said)
         except AufleetError as error:
             # As a value: raised, it would come back as text inside a stack trace.
-            yield _row(error)
+            for _ in range(left):
+                yield _row(error)
 
 
 def _row(said: Tick | Receipt | AufleetError) -> dict[str, list]:
