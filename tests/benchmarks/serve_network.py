@@ -26,11 +26,11 @@ from pathlib import Path
 
 import cv2
 import grpc
-import numpy as np
 import skimage.data
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `served`
+from reference.pictures import aligned_frame
 from served import Service, publish_champion, running_service
 
 from aufleet.api.v1 import face_analysis_service_pb2 as messages
@@ -161,13 +161,6 @@ def forwards(model: InferenceModel, *, batch: int, passes: int) -> list[float]:
         model(frames)
         times.append(time.perf_counter() - began)
     return times
-
-
-def aligned_frame() -> face_pb2.Frame:
-    """Return a frame that counts as sharp."""
-    pixels = np.random.default_rng(0).integers(0, 255, (25, 25, 3), np.uint8)
-    grown = cv2.resize(pixels, (200, 200), interpolation=cv2.INTER_NEAREST)
-    return face_pb2.Frame(aligned=cv2.imencode(".jpg", grown)[1].tobytes())
 
 
 def measure(service: Service, model: InferenceModel, options: argparse.Namespace) -> Measured:

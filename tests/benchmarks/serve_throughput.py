@@ -24,18 +24,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import grpc
-import numpy as np
 import psutil
 from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `cards`
 from reference import trivial
+from reference.pictures import aligned_frame
 
 from aufleet.api.v1 import face_analysis_service_pb2 as messages
-from aufleet.api.v1 import face_pb2
 from aufleet.serving.environment import use_serve_environment
 
 METHOD = "/aufleet.api.v1.FaceAnalysisService/DetectActionUnits"
@@ -142,7 +140,7 @@ async def _stretch(
 ) -> list[float]:
     """Call for some seconds; returns the time of each request."""
     channel, metadata = connect()
-    request = _request()
+    request = messages.DetectActionUnitsRequest(frames=[aligned_frame()]).SerializeToString()
     ends = time.perf_counter() + seconds
     times: list[float] = []
     async with channel:
@@ -156,14 +154,6 @@ async def _stretch(
 
         await asyncio.gather(*(caller() for _ in range(callers)))
     return times
-
-
-def _request() -> bytes:
-    # Some noise, so that it counts as sharp.
-    pixels = np.random.default_rng(0).integers(0, 255, (25, 25, 3), np.uint8)
-    grown = cv2.resize(pixels, (200, 200), interpolation=cv2.INTER_NEAREST)
-    frame = face_pb2.Frame(aligned=cv2.imencode(".jpg", grown)[1].tobytes())
-    return messages.DetectActionUnitsRequest(frames=[frame]).SerializeToString()
 
 
 def _cpu() -> dict[str, float]:

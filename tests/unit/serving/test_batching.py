@@ -166,22 +166,7 @@ def test_an_item_that_would_be_answered_too_late_is_refused_at_once(network):
 
 
 def test_a_full_batch_leaves_out_what_it_would_make_late(network):
-    now = [0.0]
-
-    async def scenario():
-        batcher = Batcher(network, max_batch=2, max_waiting=9, clock=lambda: now[0])
-        first = submit(batcher, 1)
-        await until(network.began.is_set)
-        fine, late = submit(batcher, 2, deadline=9.0), submit(batcher, 3, deadline=1.5)
-        await asyncio.sleep(0)
-        batcher._item_s, now[0] = 2.0, 1.0
-        network.released.set()
-        assert await asyncio.gather(*first, *fine) == [2, 4]
-        with pytest.raises(DeadlineError):
-            await late[0]
-        batcher.close()
-
-    asyncio.run(scenario())
+    assert behind_a_busy_network(network, {2: 9.0, 3: 1.5}) == [4, DeadlineError]
     assert network.batches == [[1], [2]]
 
 
@@ -197,19 +182,25 @@ def test_a_network_that_leaves_an_item_out_is_an_error_and_the_next_batch_runs()
 
 
 def test_a_batch_that_is_late_as_a_whole_does_not_stop_the_others(network):
+    answers = behind_a_busy_network(network, {2: 1.5, 3: 1.5, 4: 9.0})
+    assert answers == [DeadlineError, DeadlineError, 8]
+
+
+def behind_a_busy_network(network, deadlines: dict[int, float]) -> list:
+    """Return answers, or kinds of errors, of items that wait until 1.0 where each takes 2.0 s."""
     now = [0.0]
 
-    async def scenario():
+    async def scenario() -> list:
         batcher = Batcher(network, max_batch=2, max_waiting=9, clock=lambda: now[0])
         first = submit(batcher, 1)
         await until(network.began.is_set)
-        late, fine = submit(batcher, 2, 3, deadline=1.5), submit(batcher, 4, deadline=9.0)
+        calls = [submit(batcher, item, deadline=end)[0] for item, end in deadlines.items()]
         await asyncio.sleep(0)
         batcher._item_s, now[0] = 2.0, 1.0
         network.released.set()
-        assert await asyncio.gather(*first, *fine) == [2, 8]
-        for answer in await asyncio.gather(*late, return_exceptions=True):
-            assert isinstance(answer, DeadlineError)
+        assert await first[0] == 2
+        answers = await asyncio.gather(*calls, return_exceptions=True)
         batcher.close()
+        return [type(one) if isinstance(one, Exception) else one for one in answers]
 
-    asyncio.run(scenario())
+    return asyncio.run(scenario())
