@@ -181,11 +181,10 @@ def _analyzer() -> Any:
         name="Analyzer",
         max_ongoing_requests=1024,
         max_queued_requests=1024,
+        user_config={"package_uri": "trivial"},
         ray_actor_options={"num_cpus": 0},
     )
-    return deployment.bind(
-        "trivial", max_batch=16, max_waiting=256, threads=1, load=trivial.load_trivial
-    )
+    return deployment.bind(max_batch=16, max_waiting=256, threads=1, load=trivial.load_trivial)
 
 
 @contextmanager
@@ -221,10 +220,11 @@ def _gateway() -> Iterator[Callable[[], tuple[grpc.aio.Channel, Any]]]:
             http_options={"location": "NoServer"},
             logging_config=SERVE_LOGS,
         )
-        application = version.route.application
-        serve.run(_analyzer(), name=application, route_prefix=None, logging_config=SERVE_LOGS)
+        serve.run(
+            _analyzer(), name=version.own_application, route_prefix=None, logging_config=SERVE_LOGS
+        )
         targets = [
-            gateway_target(settings, routes=[version.route], replicas=ReplicaSettings()),
+            gateway_target(settings, routes=[version.route()], replicas=ReplicaSettings()),
             # Nobody asks it here, but the gateway looks for it.
             aligner_target(settings.limits, replicas=ReplicaSettings()),
         ]

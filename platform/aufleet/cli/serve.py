@@ -68,6 +68,15 @@ def command(
     analyzers: int = typer.Option(1, min=1, help="Processes for each model version."),
     aligners: int = typer.Option(1, min=1, help="Processes that find faces in photos."),
     gpus: float = typer.Option(0.0, min=0.0, help="GPUs for each analyzer; 0.5 shares one."),
+    spares: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Places for versions that are started in advance, so that the next version"
+            " answers within seconds; each takes as many processes and GPUs as a version."
+            " Default: 1, with --gpus 0.",
+        ),
+    ] = None,
 ) -> None:
     """Serve models over gRPC with TLS and tokens, until Ctrl-C.
 
@@ -99,7 +108,12 @@ def command(
         replicas = ReplicaSettings(
             num_gateways=gateways, num_analyzers=analyzers, num_aligners=aligners, gpus=gpus
         )
-        service = stack.enter_context(_running(model or [], start, replicas=replicas))
+        if spares is None:
+            # A GPU that waits costs more than the seconds that it saves.
+            spares = 0 if gpus else 1
+        service = stack.enter_context(
+            _running(model or [], start, replicas=replicas, num_spares=spares)
+        )
         ready = {
             "target": service.target,
             "token_file": str(start.token_file),
@@ -191,7 +205,7 @@ def _default_token(home: Path) -> Path:
 
 @contextmanager
 def _running(
-    models: Sequence[str], start: _Start, *, replicas: "ReplicaSettings"
+    models: Sequence[str], start: _Start, *, replicas: "ReplicaSettings", num_spares: int
 ) -> "Iterator[RunningService]":
     """Serve while the body runs."""
     from aufleet.registry.mlflow_session import mlflow_uri
@@ -212,7 +226,9 @@ def _running(
         from aufleet.serving.config import ReleaseSettings
 
         console.print("starting gateway, aligner and analyzers")
-        releases = ReleaseSettings(registry_uri=mlflow_uri(), references=tuple(models))
+        releases = ReleaseSettings(
+            registry_uri=mlflow_uri(), references=tuple(models), num_spares=num_spares
+        )
         with serving(
             versions, gateway=start.gateway, replicas=replicas, releases=releases
         ) as service:

@@ -15,7 +15,7 @@ from aufleet.data.alignment import CENTRE_OFFSET, CROP_SIZE, centre_crop, to_inp
 from aufleet.data.decoding import decode_frame
 from aufleet.data.records import ALIGNED_SIZE
 from aufleet.domain.action_units import label_of
-from aufleet.errors import FrameError, PackageError
+from aufleet.errors import FrameError, NotReadyError, PackageError
 from aufleet.serving.batching import Batcher
 from aufleet.serving.exchange import ModelFacts, NetworkAnswers, Ungradable
 from aufleet.serving.gradability import judge_sharpness
@@ -83,7 +83,6 @@ class Analyzer:
 
     def __init__(
         self,
-        package_uri: str,
         *,
         max_batch: int,
         max_waiting: int,
@@ -91,35 +90,46 @@ class Analyzer:
         device: str = "cpu",
         load: Callable[[str], Package] = load_package,
     ) -> None:
-        """Load the package and run it once, so that the first caller does not wait for that.
+        """Begin without a package: `open` takes one.
 
         Args:
-            package_uri: Where the package lies.
             max_batch: The most faces of one forward pass.
             max_waiting: The most faces that wait for their turn; more are told to come again.
             threads: Of the network; 0 for the cores that this process may use.
             device: Where the network runs, as torch names it.
             load: Returns the package at a URI.
-
-        Raises:
-            PackageError: It cannot be loaded, or takes frames that are not served.
         """
-
-        def set_up() -> None:
-            import torch
-
-            torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
-            self._open(load(package_uri), uri=package_uri, device=device, max_batch=max_batch)
-
+        self._threads, self._device, self._max_batch = threads, device, max_batch
+        self._load = load
+        self._facts: ModelFacts | None = None
         # All of torch in one thread: OpenMP keeps helpers for each thread that asks for them, and
         # once they are more than the cores they sleep between any two operations. On two cores
         # that made a small network take nearly twice as long.
         self._batcher: Batcher[_Face, _FaceAnswer] = Batcher(
-            self._answer, max_batch=max_batch, max_waiting=max_waiting, set_up=set_up
+            self._answer, max_batch=max_batch, max_waiting=max_waiting
         )
 
+    async def prepare(self) -> None:
+        """Do what takes longest and needs no package: import the networks and their libraries."""
+        await self._batcher.do(self._prepare)
+
+    async def open(self, package_uri: str) -> None:
+        """Load a package and run it once, so that the first caller does not wait for that.
+
+        Raises:
+            PackageError: It cannot be loaded, or takes frames that are not served.
+        """
+        await self.prepare()
+        self._facts = await self._batcher.do(lambda: self._open(package_uri))
+
     async def describe(self) -> ModelFacts:
-        """Return what callers need to know of the package."""
+        """Return what callers need to know of the package.
+
+        Raises:
+            NotReadyError: There is none yet.
+        """
+        if self._facts is None:
+            raise NotReadyError("the analyzer has no package yet", "try again in a moment")
         return self._facts
 
     async def analyze(
@@ -176,21 +186,27 @@ class Analyzer:
         answers = await self.analyze([pixels], attention=attention, timeout_s=timeout_s, turn=turn)
         return answers if ungradable is None else replace(answers, ungradable=ungradable)
 
-    def _open(self, package: Package, *, uri: str, device: str, max_batch: int) -> None:
-        """Make the network ready to answer.
+    def _prepare(self) -> None:
+        import torch
 
-        Raises:
-            PackageError: It takes frames that are not served.
-        """
+        # What loading a package needs.
+        import aufleet_models.inference  # noqa: F401
+        from aufleet.serving import package_cache  # noqa: F401
+
+        torch.set_num_threads(self._threads or len(os.sched_getaffinity(0)))
+
+    def _open(self, uri: str) -> ModelFacts:
+        """Make a package's network ready to answer."""
         from aufleet_models.inference import InferenceModel
 
+        package = self._load(uri)
         _check_inputs(package, uri=uri)
         # Untrained heads would only guess.
         self._silenced = dict.fromkeys({"side", "regions"} - set(package.card.trained_heads))
         # Evaluated, calibrated and compared in fp32: other rounding would be another model.
-        self._model = InferenceModel(package.model, device=device, precision="fp32")
+        self._model = InferenceModel(package.model, device=self._device, precision="fp32")
         logger.info("%s answers on %s", uri, self._model.choice)
-        self._facts = self._warm_up(package.card, batch_sizes=(max_batch, 1))
+        return self._warm_up(package.card, batch_sizes=(self._max_batch, 1))
 
     def _warm_up(self, card: "Card", *, batch_sizes: Sequence[int]) -> ModelFacts:
         grey = np.zeros((3, CROP_SIZE, CROP_SIZE), dtype=np.float32)

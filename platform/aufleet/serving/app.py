@@ -5,6 +5,7 @@ Each part is a Serve application of its own, so that a model comes and goes with
     gateway   Gateway   its routing table is its user_config: Ray changes that in place
     aligner   Aligner
     model-<name>-<version>   Analyzer
+    spare-<...>              Analyzer   has no version yet, or got one as its user_config
 
 What comes and goes later is the release controller's (`release_controller`).
 """
@@ -34,7 +35,7 @@ from aufleet.serving.failures import reason_in
 from aufleet.serving.gateway import ALIGNER_APPLICATION
 from aufleet.serving.port import check_port, target_of
 from aufleet.serving.release_controller import News, ReleaseSetup, start_controller
-from aufleet.serving.routing import APPLICATION_PREFIX, ServedVersion
+from aufleet.serving.routing import APPLICATION_PREFIX, SPARE_PREFIX, ServedVersion
 
 READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 15.0
@@ -143,11 +144,16 @@ def _deploy(
     replicas: ReplicaSettings,
 ) -> int:
     """Start everything at the same time and return the gateway's port."""
-    routes = [version.route for version in versions]
+    routes = [version.route() for version in versions]
     targets = [
         gateway_target(gateway, routes=routes, replicas=replicas),
         aligner_target(gateway.limits, replicas=replicas),
-        *(analyzer_target(version, replicas=replicas) for version in versions),
+        *(
+            analyzer_target(
+                version.own_application, package_uri=version.package_uri, replicas=replicas
+            )
+            for version in versions
+        ),
     ]
     try:
         handles = serve.run_many(targets)
@@ -187,7 +193,7 @@ def _our_applications() -> list[str]:
     return [
         name
         for name in serve.status().applications
-        if name == ALIGNER_APPLICATION or name.startswith(APPLICATION_PREFIX)
+        if name == ALIGNER_APPLICATION or name.startswith((APPLICATION_PREFIX, SPARE_PREFIX))
     ]
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -29,6 +30,7 @@ DOUBT = 1.2
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,16 +52,14 @@ class Batcher(Generic[Item, Answer]):
         *,
         max_batch: int,
         max_waiting: int,
-        set_up: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with an empty queue, once everything is set up.
+        """Begin with an empty queue.
 
         Args:
             run: Returns one answer per item, in their order; called from one thread only.
             max_batch: The most items of one call of `run`.
             max_waiting: The most items that wait for their batch; more are told to come again.
-            set_up: Called first, in the thread of `run`; what it raises is raised here.
             clock: In seconds; deadlines are times of this clock.
         """
         self._run, self._max_batch, self._max_waiting = run, max_batch, max_waiting
@@ -68,17 +68,13 @@ class Batcher(Generic[Item, Answer]):
         self._num_waiting = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_running = False
-        self._batches: SimpleQueue[_Batch[Item, Answer] | None] = SimpleQueue()
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self.last_batch_size = 0
         """Items of the last call of `run`."""
         self._num_running, self._item_s = 0, 0.0
         """Items of the present call of `run`; what an item took lately."""
         # A thread of our own: an executor's futures take longer than a small network.
-        is_set_up: Future[None] = Future()
-        threading.Thread(
-            target=self._run_batches, args=[set_up, is_set_up], name="network", daemon=True
-        ).start()
-        is_set_up.result()
+        threading.Thread(target=self._run_work, name="network", daemon=True).start()
 
     @property
     def num_waiting(self) -> int:
@@ -113,9 +109,22 @@ class Batcher(Generic[Item, Answer]):
             self._loop.call_soon(self._begin_batch)
         return await answer
 
+    async def do(self, work: Callable[[], Done]) -> Done:
+        """Return what `work` returns, or raise what it raises; in the thread of `run`."""
+        done: Future[Done] = Future()
+
+        def do() -> None:
+            try:
+                done.set_result(work())
+            except BaseException as error:
+                done.set_exception(error)
+
+        self._work.put(do)
+        return await asyncio.wrap_future(done)
+
     def close(self) -> None:
         """Let the thread end after the present batch."""
-        self._batches.put(None)
+        self._work.put(None)
 
     def _check_time(self, deadline: float | None, *, turn: str) -> None:
         """Refuse an item that would be answered too late.
@@ -146,28 +155,25 @@ class Batcher(Generic[Item, Answer]):
         self._num_running, self._is_running = len(batch), bool(batch)
         if batch:
             self.last_batch_size = len(batch)
-            self._batches.put(batch)
+            self._work.put(partial(self._run_batch, batch))
 
-    def _run_batches(self, set_up: Callable[[], None], is_set_up: "Future[None]") -> None:
-        """Set up, then run one batch after the other; the thread's work."""
+    def _run_work(self) -> None:
+        """Do one thing after the other; what the thread runs."""
+        while (work := self._work.get()) is not None:
+            work()
+
+    def _run_batch(self, batch: _Batch[Item, Answer]) -> None:
+        began, answers, error = self._clock(), [], None
         try:
-            set_up()
-        except BaseException as error:
-            is_set_up.set_exception(error)
-            return
-        is_set_up.set_result(None)
-        while (batch := self._batches.get()) is not None:
-            began, answers, error = self._clock(), [], None
-            try:
-                answers = list(self._run([waiting.item for waiting in batch]))
-                if len(answers) != len(batch):
-                    raise ValueError(f"{len(answers)} answers for {len(batch)} items")
-            except Exception as raised:
-                error = raised
-            took_s = self._clock() - began
-            assert self._loop is not None
-            with suppress(RuntimeError):  # the loop has been closed
-                self._loop.call_soon_threadsafe(self._end_batch, batch, answers, error, took_s)
+            answers = list(self._run([waiting.item for waiting in batch]))
+            if len(answers) != len(batch):
+                raise ValueError(f"{len(answers)} answers for {len(batch)} items")
+        except Exception as raised:
+            error = raised
+        took_s = self._clock() - began
+        assert self._loop is not None
+        with suppress(RuntimeError):  # the loop has been closed
+            self._loop.call_soon_threadsafe(self._end_batch, batch, answers, error, took_s)
 
     def _end_batch(
         self,

@@ -116,6 +116,9 @@ class ReleaseSettings:
     keep_s: float = 300.0
     """A version that has lost its last alias stays loaded for this long: rolling back is immediate
     meanwhile, and callers who named its number are still answered."""
+    num_spares: int = 1
+    """Analyzers of a version that are started in advance and have everything but a package: the
+    next version to be loaded takes them, and answers within seconds."""
     drain_s: float = 65.0
     """From when no new call finds a version until it is unloaded: longer than any call lasts."""
     first_retry_s: float = 10.0

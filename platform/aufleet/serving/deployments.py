@@ -9,7 +9,7 @@ from ray import serve
 
 from aufleet.serving.config import GatewaySettings, Limits, ReplicaSettings
 from aufleet.serving.gateway import ALIGNER, ALIGNER_APPLICATION, ANALYZER, Gateway
-from aufleet.serving.routing import Route, ServedVersion
+from aufleet.serving.routing import Route
 from aufleet.serving.workers import LANE_GRACE_S, LanedAligner, LanedAnalyzer
 
 GATEWAY_APPLICATION, GATEWAY = "gateway", "Gateway"
@@ -61,8 +61,7 @@ def gateway_target(
         ray_actor_options={"num_cpus": 0},
         **_DEPLOYMENT,
     )
-    # Without a version of ours each `serve.run` is a new one to Serve, and restarts the replicas.
-    version = hashlib.sha256(repr((settings, replicas, generation)).encode()).hexdigest()
+    version = _version_of(settings, replicas, generation)
     deployment = deployment.options(version=version, _internal=True)
     return _target(deployment.bind(settings, replicas=replicas), GATEWAY_APPLICATION)
 
@@ -84,25 +83,43 @@ def aligner_target(limits: Limits, *, replicas: ReplicaSettings) -> serve.RunTar
     return _target(application, ALIGNER_APPLICATION)
 
 
-def analyzer_target(version: ServedVersion, *, replicas: ReplicaSettings) -> serve.RunTarget:
-    """Return the analyzers of one version."""
+def analyzer_target(
+    application: str, *, package_uri: str, replicas: ReplicaSettings
+) -> serve.RunTarget:
+    """Return the analyzers of one version, or spare ones.
+
+    Deployed again with a package alone, spare ones take it as they run.
+
+    Args:
+        application: Its name.
+        package_uri: Where the version's package lies; empty for spare ones.
+        replicas: How many there are, and what they take.
+    """
     deployment = serve.deployment(
         LanedAnalyzer,
         name=ANALYZER,
         num_replicas=replicas.num_analyzers,
         **_QUEUES,
         graceful_shutdown_timeout_s=LANE_GRACE_S + 5,
+        user_config={"package_uri": package_uri},
         ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
         **_DEPLOYMENT,
     )
-    application = deployment.bind(
-        version.package_uri,
+    bound = deployment.options(version=_version_of(replicas), _internal=True).bind(
         max_batch=replicas.max_batch,
         max_waiting=replicas.max_waiting_faces,
         threads=replicas.threads,
         device="cuda" if replicas.gpus else "cpu",
     )
-    return _target(application, version.route.application)
+    return _target(bound, application)
+
+
+def _version_of(*settings: object) -> str:
+    """Return what tells Serve that nothing but a `user_config` has changed.
+
+    Without a version of ours each deployment is a new one to Serve, and restarts the replicas.
+    """
+    return hashlib.sha256(repr(settings).encode()).hexdigest()
 
 
 def _target(application: Any, name: str) -> serve.RunTarget:  # noqa: ANN401 - Ray's Application

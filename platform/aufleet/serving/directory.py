@@ -101,7 +101,7 @@ class Directory:
         """Make the table that is wanted, as far as it is known; returns the one before."""
         old = self.table
         facts = {route.application: old.known_facts(route) for route in old.routes}
-        ready = {application for application, known in facts.items() if known is not None}
+        ready = {route.label for route in self._wanted if facts.get(route.application) is not None}
         self.table = RoutingTable(
             settled(self._wanted, held=holders_of(old.routes), can_answer=ready)
         )

@@ -44,9 +44,7 @@ class Following:
             raise RegistryError(
                 "no model of the registry is champion", "aufleet promote EXPERIMENT makes one"
             )
-        return list(
-            {version.route.application: version for version in map(_served, found)}.values()
-        )
+        return list({version.label: version for version in map(_served, found)}.values())
 
     def look(self) -> list[ServedVersion]:
         """Return what is wanted now, with all aliases.

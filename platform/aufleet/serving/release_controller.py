@@ -28,7 +28,7 @@ from aufleet.serving.deployments import (
 from aufleet.serving.failures import reason_in
 from aufleet.serving.following import Following
 from aufleet.serving.releases import Found, Releases, Status
-from aufleet.serving.routing import APPLICATION_PREFIX, Route, ServedVersion
+from aufleet.serving.routing import APPLICATION_PREFIX, SPARE_PREFIX, Route, ServedVersion
 
 ACTOR_NAME, NAMESPACE = "aufleet-release-controller", "aufleet"
 ANSWER_TIMEOUT_S = 10.0
@@ -128,11 +128,7 @@ class ReleaseController:
         if (step.routes, self._generation) != self._pushed:
             self._push(step.routes, generation=self._generation)
         if step.load:
-            replicas = self._setup.replicas
-            serve.run_many(
-                [analyzer_target(version, replicas=replicas) for version in step.load],
-                wait_for_applications_running=False,
-            )
+            self._load(step.load)
         for application in step.unload:
             serve.delete(application, _blocking=False)
 
@@ -166,6 +162,17 @@ class ReleaseController:
             self._releases.routes_are_late()
             raise
         self._pushed = routes, generation
+
+    def _load(self, packages: Mapping[str, str]) -> None:
+        targets = [
+            analyzer_target(application, package_uri=uri, replicas=self._setup.replicas)
+            for application, uri in packages.items()
+        ]
+        try:
+            serve.run_many(targets, wait_for_applications_running=False)
+        except BaseException:
+            self._releases.was_not_loaded(packages)
+            raise
 
     def _say_away(self, line: str) -> None:
         if bool(line) != bool(self._away):
@@ -201,14 +208,14 @@ def start_controller(setup: ReleaseSetup) -> Any:  # noqa: ANN401 - Ray's handle
 
 
 def _found() -> dict[str, Found]:
-    """Return how the applications of versions are."""
+    """Return how the applications of versions and the spare ones are."""
     return {
         name: Found(
             status=_STATUS.get(application.status, "loading"),
             reason=_reason(application),
         )
         for name, application in serve.status().applications.items()
-        if name.startswith(APPLICATION_PREFIX)
+        if name.startswith((APPLICATION_PREFIX, SPARE_PREFIX))
     }
 
 

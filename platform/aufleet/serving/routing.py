@@ -8,8 +8,9 @@ from aufleet.errors import InvalidRequestError, ModelNotFoundError, NotReadyErro
 from aufleet.serving.exchange import ModelFacts, Task
 
 CHAMPION = "champion"
-APPLICATION_PREFIX = "model-"
-"""Of the Serve applications that hold a model version."""
+APPLICATION_PREFIX, SPARE_PREFIX = "model-", "spare-"
+"""Of the Serve applications that hold a model version; of those that began without one. Those keep
+their name when they get one."""
 TASK_NAMES: dict[Task, str] = {"au": "action units", "palsy": "palsy grades"}
 
 
@@ -50,21 +51,33 @@ class ServedVersion:
     """Where its package lies."""
 
     @property
-    def route(self) -> Route:
-        """How the gateway finds its analyzers."""
-        application = re.sub(r"[^\w-]", "_", f"{APPLICATION_PREFIX}{self.name}-{self.version}")
+    def label(self) -> str:
+        """As `Route.label`."""
+        return f"{self.name}:{self.version}"
+
+    @property
+    def own_application(self) -> str:
+        """The Serve application that is made for it where no spare takes it."""
+        return re.sub(r"[^\w-]", "_", f"{APPLICATION_PREFIX}{self.name}-{self.version}")
+
+    def route(self, application: str = "") -> Route:
+        """Return how the gateway finds its analyzers.
+
+        Args:
+            application: That has them; empty for its own.
+        """
         return Route(
             name=self.name,
             version=self.version,
             aliases=self.aliases,
             task=self.task,
-            application=application,
+            application=application or self.own_application,
         )
 
 
 def holders_of(routes: Iterable[Route]) -> dict[tuple[str, str], str]:
-    """Return (model, alias) -> the application that has it."""
-    return {(route.name, alias): route.application for route in routes for alias in route.aliases}
+    """Return (model, alias) -> the label of the version that has it."""
+    return {(route.name, alias): route.label for route in routes for alias in route.aliases}
 
 
 def settled(
@@ -77,14 +90,14 @@ def settled(
 
     Args:
         wanted: Every version that is routed, with the aliases that it is to have.
-        held: (model, alias) -> the application that has it now.
-        can_answer: Applications that are ready.
+        held: (model, alias) -> the label of the version that has it now.
+        can_answer: Labels of versions that are ready.
     """
-    present = {route.application for route in wanted}
+    present = {route.label for route in wanted}
     places = holders_of(wanted)
-    for key, application in places.items():
+    for key, label in places.items():
         holder = held.get(key)
-        if application not in can_answer and holder in present:
+        if label not in can_answer and holder in present:
             places[key] = holder
     return [
         replace(
@@ -92,8 +105,8 @@ def settled(
             aliases=tuple(
                 sorted(
                     alias
-                    for (name, alias), application in places.items()
-                    if (name, application) == (route.name, route.application)
+                    for (name, alias), label in places.items()
+                    if (name, label) == (route.name, route.label)
                 )
             ),
         )

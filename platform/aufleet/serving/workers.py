@@ -1,5 +1,6 @@
 """Aligner and analyzer as Ray Serve runs them: gateways of their node reach them over a lane."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from ray import serve
@@ -41,9 +42,22 @@ class LanedAligner(Aligner, _Laned):
 
 
 class LanedAnalyzer(Analyzer, _Laned):
-    """Runs one model version."""
+    """Runs one model version, or waits for one."""
 
-    async def __init__(self, package_uri: str, **settings: Any) -> None:  # noqa: ANN401 - as Analyzer's
-        """Begin as an analyzer does, then take calls."""
-        super().__init__(package_uri, **settings)
-        await self._open_lane()
+    async def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - as Analyzer's
+        """Begin as an analyzer does."""
+        super().__init__(**settings)
+        await self.prepare()
+
+    async def reconfigure(self, config: Mapping[str, str]) -> None:
+        """Take the package, then calls; Ray calls this at the start and when a spare gets one.
+
+        Args:
+            config: "package_uri"; empty for a spare, which waits.
+
+        Raises:
+            PackageError: It cannot be loaded.
+        """
+        if config["package_uri"]:
+            await self.open(config["package_uri"])
+            await self._open_lane()

@@ -9,7 +9,7 @@ from cards import a_card
 from torch import nn
 
 from aufleet.data.alignment import centre_crop, to_input
-from aufleet.errors import FrameError, PackageError
+from aufleet.errors import FrameError, NotReadyError, PackageError
 from aufleet.registry.card import Card
 from aufleet.serving.analyzer import Analyzer
 from aufleet_models.contract import Prediction
@@ -54,12 +54,12 @@ def open_analyzer(card=CARD, max_batch=4, num_points=0):
     network = MeanNetwork()
     network.num_points = num_points
     analyzer = Analyzer(
-        "store/plain",
         load=lambda _uri: PlainPackage(card=card, model=network),
         max_batch=max_batch,
         max_waiting=9,
         threads=threads,
     )
+    asyncio.run(analyzer.open("store/plain"))
     return analyzer, network
 
 
@@ -81,12 +81,12 @@ class PalsyNetwork(nn.Module):
 def test_only_heads_that_learned_from_labels_answer(trained):
     facts = {"task": "palsy", "units": (), "thresholds": {}, "trained_heads": trained}
     analyzer = Analyzer(
-        "store/plain",
         load=lambda _uri: PlainPackage(card=CARD.model_copy(update=facts), model=PalsyNetwork()),
         max_batch=2,
         max_waiting=9,
         threads=torch.get_num_threads(),
     )
+    asyncio.run(analyzer.open("store/plain"))
     told = asyncio.run(analyzer.describe())
     assert (told.has_side, told.has_regions) == ("side" in trained, "regions" in trained)
     frame = np.zeros((200, 200, 3), np.uint8)
@@ -103,6 +103,13 @@ def test_it_tells_what_it_has_loaded():
     assert (facts.task, facts.units, facts.thresholds) == ("au", (1, 12), (0.4, 0.6))
     assert not facts.has_side
     assert facts.num_outputs == 2
+
+
+def test_a_spare_one_tells_that_it_has_no_package():
+    analyzer = Analyzer(max_batch=4, max_waiting=9, threads=torch.get_num_threads())
+    asyncio.run(analyzer.prepare())
+    with pytest.raises(NotReadyError, match="no package yet"):
+        asyncio.run(analyzer.describe())
 
 
 def test_it_is_warm_before_the_first_caller_comes():

@@ -45,7 +45,7 @@ def registry():
 
 
 def labels(found):
-    return [version.route.label for version in found]
+    return [version.label for version in found]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,9 @@ def clock():
 @pytest.fixture
 def releases(clock):
     """Version 1 is champion and answers."""
-    settings = ReleaseSettings(registry_uri="", keep_s=300, drain_s=65, first_retry_s=10)
+    settings = ReleaseSettings(
+        registry_uri="", keep_s=300, drain_s=65, first_retry_s=10, num_spares=0
+    )
     releases = Releases(settings=settings, clock=clock)
     releases.step([version("1", "champion")], {})
     releases.step([version("1", "champion")], {"model-faces-1": READY})
@@ -51,12 +53,12 @@ MOVED = [version("2", "champion")]
 
 def test_an_alias_moves_only_when_its_new_version_is_ready(releases):
     first = releases.step(MOVED, {"model-faces-1": READY})
-    assert [each.version for each in first.load] == ["2"]
-    assert (labels(first), holders(first)) == (["faces:1"], {"champion": "model-faces-1"})
+    assert first.load == {"model-faces-2": "s3://2"}
+    assert (labels(first), holders(first)) == (["faces:1"], {"champion": "faces:1"})
     during = releases.step(MOVED, {"model-faces-1": READY, "model-faces-2": LOADING})
-    assert (during.load, holders(during)) == ((), {"champion": "model-faces-1"})
+    assert (during.load, holders(during)) == ({}, {"champion": "faces:1"})
     after = releases.step(MOVED, {"model-faces-1": READY, "model-faces-2": READY})
-    assert holders(after) == {"champion": "model-faces-2"}
+    assert holders(after) == {"champion": "faces:2"}
     assert after.news == ("faces:2 is loaded", "faces@champion: version 1 -> 2")
 
 
@@ -94,7 +96,7 @@ def test_a_rollback_within_the_time_needs_no_loading(releases, clock):
     releases.step(MOVED, both)
     clock.now += 200
     back = releases.step([version("1", "champion")], both)
-    assert (back.load, holders(back)) == ((), {"champion": "model-faces-1"})
+    assert (back.load, holders(back)) == ({}, {"champion": "faces:1"})
     # And the time of version 1 begins anew when it is left again.
     releases.step(MOVED, both)
     clock.now += 200
@@ -108,16 +110,16 @@ def test_a_version_that_cannot_be_loaded_is_named_and_the_old_one_serves(release
     assert step.news == (
         "faces:2 cannot be loaded (weights were changed); faces:1 keeps serving; it is tried again",
     )
-    assert (step.unload, holders(step)) == (("model-faces-2",), {"champion": "model-faces-1"})
+    assert (step.unload, holders(step)) == (("model-faces-2",), {"champion": "faces:1"})
     clock.now += 9
-    assert releases.step(MOVED, {"model-faces-1": READY}).load == ()
+    assert releases.step(MOVED, {"model-faces-1": READY}).load == {}
     clock.now += 2
     again = releases.step(MOVED, {"model-faces-1": READY})
-    assert ([each.version for each in again.load], again.news) == (["2"], ())
+    assert (again.load, again.news) == ({"model-faces-2": "s3://2"}, ())
     # The same reason is not told twice; the pause is longer.
     assert releases.step(MOVED, failed).news == ()
     clock.now += 19
-    assert releases.step(MOVED, {"model-faces-1": READY}).load == ()
+    assert releases.step(MOVED, {"model-faces-1": READY}).load == {}
     clock.now += 2
     assert releases.step(MOVED, {"model-faces-1": READY}).load
 
@@ -126,7 +128,7 @@ def test_the_old_version_serves_for_as_long_as_the_new_one_fails(releases, clock
     for _ in range(5):
         clock.now += 400
         step = releases.step(MOVED, {"model-faces-1": READY, "model-faces-2": FAILED})
-        assert holders(step) == {"champion": "model-faces-1"}
+        assert holders(step) == {"champion": "faces:1"}
 
 
 def test_what_serve_repairs_stays_routed(releases):
@@ -136,7 +138,7 @@ def test_what_serve_repairs_stays_routed(releases):
 
 def test_what_has_gone_is_loaded_again(releases):
     step = releases.step([version("1", "champion")], {})
-    assert (labels(step), [each.version for each in step.load]) == ([], ["1"])
+    assert (labels(step), step.load) == ([], {"model-faces-1": "s3://1"})
 
 
 def test_models_come_and_go_by_themselves(releases):
@@ -158,8 +160,88 @@ def test_a_version_nobody_wants_before_it_is_ready_is_unloaded_at_once(releases)
 
 
 def test_after_a_restart_the_gateways_table_goes_on(clock):
-    routes = [version("1", "champion").route]
+    routes = [version("1", "champion").route()]
     releases = Releases(settings=ReleaseSettings(registry_uri=""), clock=clock)
     releases.adopt(routes)
     step = releases.step(MOVED, {"model-faces-1": READY, "model-faces-2": LOADING})
-    assert (step.routes, step.news, step.load) == (tuple(routes), (), ())
+    assert (step.routes, step.news, step.load) == (tuple(routes), (), {})
+
+
+ONE = [version("1", "champion")]
+
+
+@pytest.fixture
+def spared(clock):
+    """As `releases`, with one spare application; returns them and its name."""
+    releases = Releases(settings=ReleaseSettings(registry_uri="", num_spares=1), clock=clock)
+    first = releases.step(ONE, {})
+    assert first.load == {"model-faces-1": "s3://1"}, "versions come first"
+    ((spare, package),) = releases.step(ONE, {"model-faces-1": READY}).load.items()
+    assert (spare[:6], package) == ("spare-", "")
+    return releases, spare
+
+
+def test_a_version_takes_the_spare_place_and_the_next_spare_is_started_when_it_answers(spared):
+    releases, spare = spared
+    both = {"model-faces-1": READY, spare: READY}
+    ready = releases.step(ONE, both)
+    assert (ready.load, ready.news) == ({}, ("a place for the next version is ready",))
+    assert releases.step(ONE, both).news == ()
+    assert releases.step(MOVED, both).load == {spare: "s3://2"}
+    during = releases.step(MOVED, {**both, spare: LOADING})
+    assert (during.load, holders(during)) == ({}, {"champion": "faces:1"})
+    after = releases.step(MOVED, both)
+    assert (holders(after), [route.application for route in after.routes]) == (
+        {"champion": "faces:2"},
+        ["model-faces-1", spare],
+    )
+    (name,) = after.load
+    assert name.startswith("spare-")
+    assert name != spare
+
+
+def test_a_spare_that_is_not_ready_helps_nobody(spared):
+    releases, spare = spared
+    step = releases.step(MOVED, {"model-faces-1": READY, spare: LOADING})
+    assert step.load == {"model-faces-2": "s3://2"}
+
+
+def test_a_damaged_version_in_a_spare_place_is_named_and_tried_again_elsewhere(spared, clock):
+    releases, spare = spared
+    releases.step(MOVED, {"model-faces-1": READY, spare: READY})
+    step = releases.step(MOVED, {"model-faces-1": READY, spare: FAILED})
+    assert step.news[0].startswith("faces:2 cannot be loaded (weights were changed)")
+    assert (step.unload, holders(step)) == ((spare,), {"champion": "faces:1"})
+    clock.now += 11
+    going = releases.step(MOVED, {"model-faces-1": READY, spare: GOING}).load
+    assert "s3://2" not in going.values()
+    assert releases.step(MOVED, {"model-faces-1": READY}).load["model-faces-2"] == "s3://2"
+
+
+def test_a_spare_that_cannot_start_is_removed_and_tried_again_later(spared, clock):
+    releases, spare = spared
+    step = releases.step(ONE, {"model-faces-1": READY, spare: FAILED})
+    assert (step.load, step.unload) == ({}, (spare,))
+    clock.now += 11
+    assert len(releases.step(ONE, {"model-faces-1": READY}).load) == 1
+
+
+def test_after_a_restart_places_that_nobody_knows_are_unloaded(clock):
+    releases = Releases(settings=ReleaseSettings(registry_uri="", num_spares=1), clock=clock)
+    releases.adopt([version("1", "champion").route("spare-1")])
+    found = {"spare-1": READY, "spare-2": READY, "model-old-3": READY, "spare-4": GOING}
+    step = releases.step(ONE, found)
+    assert set(step.unload) == {"spare-2", "model-old-3"}
+    assert [name for name in step.load if name in found] == []
+    assert holders(step) == {"champion": "faces:1"}
+
+
+def test_where_serve_was_not_reached_the_version_goes_elsewhere(spared):
+    releases, spare = spared
+    both = {"model-faces-1": READY, spare: READY}
+    step = releases.step(MOVED, both)
+    releases.was_not_loaded(step.load)
+    again = releases.step(MOVED, both)
+    # Nobody knows whether the spare place has the package: it must not be called.
+    assert (again.load["model-faces-2"], again.unload) == ("s3://2", (spare,))
+    assert holders(again) == {"champion": "faces:1"}

@@ -71,4 +71,4 @@ def test_an_application_has_a_name_that_ray_accepts():
     version = ServedVersion(
         name="faces/ä b", version="1", aliases=(), task="au", package_uri="s3://x"
     )
-    assert version.route.application == "model-faces_ä_b-1"
+    assert version.route().application == "model-faces_ä_b-1"
