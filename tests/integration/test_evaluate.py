@@ -174,7 +174,9 @@ def test_a_folder_without_a_model_says_what_is_taken(models: Models) -> None:
 
 @pytest.mark.ray
 def test_a_service_scores_as_the_model_does_by_itself(models: Models) -> None:
-    with running_service(models.home, "painted-au", "painted-palsy", root=models.root):
+    with running_service(
+        models.home, "painted-au", "painted-palsy", root=models.root, options=("--spares", "0")
+    ):
         for name in ("painted-au", "painted-palsy"):
             alone = _evaluate(models, name, models.others)
             served = _evaluate(models, name, models.others, "--through", "serving")

@@ -43,7 +43,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "resnet50": {"frame_size": 64},
     "medt": {"input_size": 32, "gate_epochs": 0},
 }
-NUM_STEPS = 60
+NUM_STEPS = 40
 
 
 def _batch(side: int, face: Tensor, *, size: int) -> dict[str, Tensor]:
