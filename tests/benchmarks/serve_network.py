@@ -4,8 +4,9 @@ MGRR-Net behind `aufleet serve`, asked for aligned frames over TLS with a token,
 network alone, in turns, with the same batch and threads:
 
 - saturation: images per second of 32 callers over those of the network alone; fails below 0.90;
-- one caller: the median time of a call less that of a forward pass; fails above 3 ms. A network of
-  300 ms varies by more than that: a smaller `--width` tells it better;
+- one caller: a call and a forward pass in turns, and the median of how much longer the call took;
+  fails above 3 ms. Beside it how much longer it took than what the analyzer itself says of it,
+  which no other work on the machine disturbs;
 - overload: frames offered at twice the rate that saturation reached; how much of it is answered,
   and what the others are told; fails below 0.90 of saturation, or where one waits in vain;
 - a photo to its answer: time per stage, and how many photos the aligner takes while the network
@@ -56,7 +57,11 @@ class Measured:
     bare_rate: list[float] = field(default_factory=list)
     served_rate: list[float] = field(default_factory=list)
     bare_ms: list[float] = field(default_factory=list)
+    """Of each forward pass between two calls of one caller."""
     served_ms: list[float] = field(default_factory=list)
+    """Of each of those calls."""
+    network_ms: list[float] = field(default_factory=list)
+    """Of each of those calls, from its arrival at the analyzer to its answer."""
 
 
 class Caller:
@@ -98,15 +103,17 @@ async def saturate(service: Service, frame: face_pb2.Frame, *, images: int) -> f
     return (len(ends) - begin) / (ends[-1] - ends[begin - 1])
 
 
-async def one_by_one(service: Service, frame: face_pb2.Frame, *, calls: int) -> float:
-    """Return the median time of a call in ms."""
-    times = []
+async def one_by_one(
+    service: Service, frame: face_pb2.Frame, model: InferenceModel, found: Measured, *, calls: int
+) -> None:
+    """Ask and run the network in turns."""
     async with Caller(service) as caller:
         for _ in range(calls):
             began = time.perf_counter()
-            await caller.ask(frame)
-            times.append((time.perf_counter() - began) * 1e3)
-    return statistics.median(times)
+            answer = await caller.ask(frame)
+            found.served_ms.append((time.perf_counter() - began) * 1e3)
+            found.network_ms.append(answer.timings_ms["network"])
+            found.bare_ms.append(forwards(model, batch=1, passes=1)[0] * 1e3)
 
 
 async def overload(
@@ -172,27 +179,32 @@ def measure(service: Service, model: InferenceModel, options: argparse.Namespace
         found.bare_rate.append(BATCH / statistics.median(times))
         images = options.images + CALLERS
         found.served_rate.append(asyncio.run(saturate(service, frame, images=images)))
-        times = forwards(model, batch=1, passes=options.calls)
-        found.bare_ms.append(statistics.median(times) * 1e3)
-        found.served_ms.append(asyncio.run(one_by_one(service, frame, calls=options.calls)))
+        asyncio.run(one_by_one(service, frame, model, found, calls=options.calls))
     return found
 
 
 def report(found: Measured) -> bool:
     """Print the figures of network and service; returns whether they are good enough."""
-    print(f"{'':28} network alone   served")
-    rows: Sequence[tuple[str, list[float], list[float]]] = (
-        (f"images/s, batches of {BATCH}", found.bare_rate, found.served_rate),
-        ("ms of one image, median", found.bare_ms, found.served_ms),
-    )
-    for name, bare, served in rows:
-        for one, other in zip(bare, served, strict=True):
-            print(f"{name:28} {one:13.2f} {other:8.2f}")
+    print(f"images/s, batches of {BATCH}: network alone, served")
+    for bare, served in zip(found.bare_rate, found.served_rate, strict=True):
+        print(f"{bare:8.2f} {served:8.2f}")
     share = statistics.median(found.served_rate) / statistics.median(found.bare_rate)
-    added = statistics.median(found.served_ms) - statistics.median(found.bare_ms)
     print(f"served over bare at saturation: {share:.3f} (at least {MIN_SHARE:.2f})")
-    print(f"added to one caller's image: {added:.1f} ms (at most {MAX_ADDED_MS:g})")
+    longer = longer_ms(found.served_ms, found.bare_ms)
+    added = statistics.median(longer)
+    low, _, high = statistics.quantiles(longer, n=4)
+    print(
+        f"one caller: a call {statistics.median(found.served_ms):.1f} ms, "
+        f"a forward pass {statistics.median(found.bare_ms):.1f}; longer by {added:.1f} ms "
+        f"(half of them {low:.1f} to {high:.1f}; at most {MAX_ADDED_MS:g}), than the analyzer's "
+        f"own time by {statistics.median(longer_ms(found.served_ms, found.network_ms)):.1f} ms"
+    )
     return share >= MIN_SHARE and added <= MAX_ADDED_MS
+
+
+def longer_ms(these: Sequence[float], than: Sequence[float]) -> list[float]:
+    """Return how much longer each took than its partner."""
+    return [one - other for one, other in zip(these, than, strict=True)]
 
 
 def report_overload(service: Service, found: Measured, *, seconds: float) -> bool:

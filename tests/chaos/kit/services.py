@@ -63,6 +63,14 @@ class Chaos:
             for name in names:
                 (self.work / f"{name}.away").replace(self.work / name)
 
+    def await_place(self) -> None:
+        """Wait until the next version finds a place that is ready."""
+        deadline = time.monotonic() + PATIENCE_S
+        ready, taken = "a place for the next version is ready", "is being loaded"
+        while self.service.output.rfind(ready) <= self.service.output.rfind(taken):
+            assert time.monotonic() < deadline, self.service.output
+            time.sleep(0.2)
+
     def await_words(self, words: str) -> None:
         """Wait until the service has printed this."""
         deadline = time.monotonic() + PATIENCE_S
