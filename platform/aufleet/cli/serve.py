@@ -68,6 +68,9 @@ def command(
     analyzers: int = typer.Option(1, min=1, help="Processes for each model version."),
     aligners: int = typer.Option(1, min=1, help="Processes that find faces in photos."),
     gpus: float = typer.Option(0.0, min=0.0, help="GPUs for each analyzer; 0.5 shares one."),
+    threads: int = typer.Option(
+        0, min=0, help="Of each analyzer's network; 0: the cores of one machine, shared by them."
+    ),
     spares: Annotated[
         int | None,
         typer.Option(
@@ -106,7 +109,11 @@ def command(
         from aufleet.serving.config import ReplicaSettings
 
         replicas = ReplicaSettings(
-            num_gateways=gateways, num_analyzers=analyzers, num_aligners=aligners, gpus=gpus
+            num_gateways=gateways,
+            num_analyzers=analyzers,
+            num_aligners=aligners,
+            gpus=gpus,
+            threads=threads,
         )
         if spares is None:
             # A GPU that waits costs more than the seconds that it saves.
@@ -229,6 +236,7 @@ def _running(
         releases = ReleaseSettings(
             registry_uri=mlflow_uri(), references=tuple(models), num_spares=num_spares
         )
+        replicas = replace(replicas, num_models=len({version.name for version in versions}))
         with serving(
             versions, gateway=start.gateway, replicas=replicas, releases=releases
         ) as service:

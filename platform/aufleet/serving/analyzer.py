@@ -87,6 +87,7 @@ class Analyzer:
         max_batch: int,
         max_waiting: int,
         threads: int = 0,
+        sharing: int = 1,
         device: str = "cpu",
         load: Callable[[str], Package] = load_package,
     ) -> None:
@@ -95,11 +96,15 @@ class Analyzer:
         Args:
             max_batch: The most faces of one forward pass.
             max_waiting: The most faces that wait for their turn; more are told to come again.
-            threads: Of the network; 0 for the cores that this process may use.
+            threads: Of the network; 0 for its share of the cores that this process may use.
+            sharing: Analyzers among which those cores are shared.
             device: Where the network runs, as torch names it.
             load: Returns the package at a URI.
         """
-        self._threads, self._device, self._max_batch = threads, device, max_batch
+        self._device, self._max_batch = device, max_batch
+        # Threads of two networks on the same cores wait for each other at every operation: two
+        # analyzers with two threads each answered a quarter of what one did on two cores.
+        self._threads = threads or max(1, len(os.sched_getaffinity(0)) // sharing)
         self._load = load
         self._facts: ModelFacts | None = None
         # All of torch in one thread: OpenMP keeps helpers for each thread that asks for them, and
@@ -193,7 +198,7 @@ class Analyzer:
         import aufleet_models.inference  # noqa: F401
         from aufleet.serving import package_cache  # noqa: F401
 
-        torch.set_num_threads(self._threads or len(os.sched_getaffinity(0)))
+        torch.set_num_threads(self._threads)
 
     def _open(self, uri: str) -> ModelFacts:
         """Make a package's network ready to answer."""

@@ -100,7 +100,10 @@ class ReplicaSettings:
     max_waiting_faces: int = 256
     """That wait in one analyzer; more are told to come again."""
     threads: int = 0
-    """Threads of an analyzer's network; 0 takes the cores that the process may use."""
+    """Threads of an analyzer's network; 0 shares the cores that it may use with the analyzers of
+    all models, as if they were on its node."""
+    num_models: int = 1
+    """Models that are asked at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +114,7 @@ class ReleaseSettings:
     """MLflow's tracking URI."""
     references: tuple[str, ...] = ()
     """As `following` reads them; none for every model with an alias."""
-    poll_s: float = 1.0
+    poll_s: float = 0.5
     """How often it is asked who has which alias."""
     keep_s: float = 300.0
     """A version that has lost its last alias stays loaded for this long: rolling back is immediate

@@ -109,6 +109,7 @@ def analyzer_target(
         max_batch=replicas.max_batch,
         max_waiting=replicas.max_waiting_faces,
         threads=replicas.threads,
+        sharing=replicas.num_analyzers * replicas.num_models,
         device="cuda" if replicas.gpus else "cpu",
     )
     return _target(bound, application)

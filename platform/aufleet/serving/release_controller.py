@@ -7,6 +7,7 @@ registry or the store is away, what is loaded goes on answering.
 
 import os
 import threading
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from aufleet.serving.routing import APPLICATION_PREFIX, SPARE_PREFIX, Route, Ser
 
 ACTOR_NAME, NAMESPACE = "aufleet-release-controller", "aufleet"
 ANSWER_TIMEOUT_S = 10.0
+LOADING_S = 0.2
+"""How soon it is looked again at versions that are being loaded."""
 _STATUS: Mapping[ApplicationStatus, Status] = {
     ApplicationStatus.RUNNING: "ready",
     ApplicationStatus.DEPLOY_FAILED: "failed",
@@ -74,6 +77,7 @@ class ReleaseController:
         self._releases = Releases(settings=setup.releases)
         self._following: Following | None = None
         self._wanted: list[ServedVersion] | None = None
+        self._look_at = 0.0
         self._pushed: tuple[tuple[Route, ...], int] | None = None
         self._generation = 0
         self._away, self._trouble = "", ""
@@ -106,7 +110,8 @@ class ReleaseController:
             except Exception as error:
                 # Serve or Ray is busy with itself, as after a kill: the next turn tries again.
                 self._say_trouble(f"the releases stand still ({_one_line(error)})")
-            self._stopping.wait(self._setup.releases.poll_s)
+            poll_s = self._setup.releases.poll_s
+            self._stopping.wait(LOADING_S if self._releases.is_loading else poll_s)
 
     def _adopt(self) -> None:
         """Go on from the routing table that the gateways have."""
@@ -133,8 +138,11 @@ class ReleaseController:
             serve.delete(application, _blocking=False)
 
     def _look(self) -> list[ServedVersion] | None:
-        """Return what the registry wants; where it is away, what it wanted before."""
+        """Return what the registry wants; too soon, or where it is away, what it wanted before."""
         settings = self._setup.releases
+        if time.monotonic() < self._look_at:
+            return self._wanted
+        self._look_at = time.monotonic() + settings.poll_s
         try:
             if self._following is None:
                 from aufleet.registry.versions import Versions

@@ -76,6 +76,14 @@ class Releases:
     """Applications without a version that were started; whether they are ready."""
     _spare_again_at: float = 0.0
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether a version is expected to be ready soon."""
+        return any(
+            release.is_wanted and not release.is_ready and not release.failure
+            for release in self._releases.values()
+        )
+
     def adopt(self, routes: Iterable[Route]) -> None:
         """Go on from a routing table that is in use, as after a restart."""
         self.routes = tuple(routes)
@@ -214,10 +222,7 @@ class Releases:
 
     def _spares_to_start(self) -> Iterator[tuple[str, str]]:
         """Yield spare applications to be started; not while versions need the processors."""
-        if self.clock() < self._spare_again_at or any(
-            release.is_wanted and not release.is_ready and not release.failure
-            for release in self._releases.values()
-        ):
+        if self.clock() < self._spare_again_at or self.is_loading:
             return
         while len(self._spares) < self.settings.num_spares:
             name = f"{SPARE_PREFIX}{uuid.uuid4().hex[:8]}"
