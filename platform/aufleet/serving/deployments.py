@@ -9,6 +9,7 @@ from ray import serve
 
 from aufleet.serving.config import GatewaySettings, Limits, ReplicaSettings
 from aufleet.serving.gateway import ALIGNER, ALIGNER_APPLICATION, ANALYZER, Gateway
+from aufleet.serving.handover import LONGEST_S
 from aufleet.serving.routing import Route
 from aufleet.serving.workers import LANE_GRACE_S, LanedAligner, LanedAnalyzer
 
@@ -53,7 +54,7 @@ def gateway_target(
         # Its calls come over its own port; only our own questions come through Ray.
         max_ongoing_requests=16,
         max_queued_requests=16,
-        graceful_shutdown_timeout_s=settings.grace_s + 10,
+        graceful_shutdown_timeout_s=LONGEST_S + settings.grace_s + 10,
         user_config={
             "routes": [asdict(route) for route in routes],
             "generation": generation,

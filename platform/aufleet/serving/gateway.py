@@ -26,6 +26,7 @@ from aufleet.serving.credentials import Certificates
 from aufleet.serving.directory import Directory, HealthServicer
 from aufleet.serving.face_service import FaceAnalysisService
 from aufleet.serving.guard import SCOPES_OF_METHODS, Guard
+from aufleet.serving.handover import CONNECTION_AGE_S, hand_over
 from aufleet.serving.inference_service import InferenceService
 from aufleet.serving.lanes import Lanes, lanes_folder
 from aufleet.serving.metrics import Metrics, MetricsPort
@@ -89,13 +90,14 @@ class Gateway:
 
     async def __del__(self) -> None:
         """Stop as Ray stops the replica: no new calls, time for those in flight."""
-        self._directory.close()
         if self._server is not None and self._guard is not None:
+            await hand_over(self._settings.host, self._port)
             await self._health.enter_graceful_shutdown()
             grace_s = self._settings.grace_s
             # What gRPC itself ends when the grace is over is CANCELLED, which nobody tries again.
             asyncio.get_running_loop().call_later(max(grace_s - 1, 0), self._guard.end_calls)
             await self._server.stop(grace_s)
+        self._directory.close()
         if self._lanes is not None:
             self._lanes.close()
         await self._metrics_port.close()
@@ -189,6 +191,8 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         # Gateways of one service share their port, so that a new one answers before an old one
         # goes; that nobody else has it was asked before they were started (`port`).
         ("grpc.so_reuseport", 1),
+        # Lets a gateway go without losing a call (`handover`), and spreads callers over gateways.
+        ("grpc.max_connection_age_ms", round(1000 * CONNECTION_AGE_S)),
         # A caller that has vanished without a word is noticed, and one that asks often is let.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
