@@ -5,6 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -115,8 +116,14 @@ class Analyzer:
         )
 
     async def prepare(self) -> None:
-        """Do what takes longest and needs no package: import the networks and their libraries."""
-        await self._batcher.do(self._prepare)
+        """Import the networks and their libraries, which takes longest and needs no package.
+
+        It takes only time that nobody else wants: beside a network whose threads have a core each,
+        anything else that runs makes these wait for each other.
+        """
+        # A thread of its own: it keeps its low rank to its end.
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            await asyncio.get_running_loop().run_in_executor(thread, _import_networks)
 
     async def open(self, package_uri: str) -> None:
         """Load a package and run it once, so that the first caller does not wait for that.
@@ -124,7 +131,6 @@ class Analyzer:
         Raises:
             PackageError: It cannot be loaded, or takes frames that are not served.
         """
-        await self.prepare()
         self._facts = await self._batcher.do(lambda: self._open(package_uri))
 
     async def describe(self) -> ModelFacts:
@@ -191,19 +197,13 @@ class Analyzer:
         answers = await self.analyze([pixels], attention=attention, timeout_s=timeout_s, turn=turn)
         return answers if ungradable is None else replace(answers, ungradable=ungradable)
 
-    def _prepare(self) -> None:
-        import torch
-
-        # What loading a package needs.
-        import aufleet_models.inference  # noqa: F401
-        from aufleet.serving import package_cache  # noqa: F401
-
-        torch.set_num_threads(self._threads)
-
     def _open(self, uri: str) -> ModelFacts:
         """Make a package's network ready to answer."""
+        import torch
+
         from aufleet_models.inference import InferenceModel
 
+        torch.set_num_threads(self._threads)
         package = self._load(uri)
         _check_inputs(package, uri=uri)
         # Untrained heads would only guess.
@@ -252,6 +252,12 @@ class Analyzer:
             )
             for row in rows
         ]
+
+
+def _import_networks() -> None:
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    import aufleet_models.inference  # noqa: F401
+    from aufleet.serving import package_cache  # noqa: F401
 
 
 def _check_inputs(package: Package, *, uri: str) -> None:

@@ -44,11 +44,6 @@ class LanedAligner(Aligner, _Laned):
 class LanedAnalyzer(Analyzer, _Laned):
     """Runs one model version, or waits for one."""
 
-    async def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - as Analyzer's
-        """Begin as an analyzer does."""
-        super().__init__(**settings)
-        await self.prepare()
-
     async def reconfigure(self, config: Mapping[str, str]) -> None:
         """Take the package, then calls; Ray calls this at the start and when a spare gets one.
 
@@ -61,3 +56,5 @@ class LanedAnalyzer(Analyzer, _Laned):
         if config["package_uri"]:
             await self.open(config["package_uri"])
             await self._open_lane()
+        else:
+            await self.prepare()
