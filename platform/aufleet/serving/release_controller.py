@@ -34,7 +34,9 @@ from aufleet.serving.routing import APPLICATION_PREFIX, SPARE_PREFIX, Route, Ser
 ACTOR_NAME, NAMESPACE = "aufleet-release-controller", "aufleet"
 ANSWER_TIMEOUT_S = 10.0
 LOADING_S = 0.2
-"""How soon it is looked again at versions that are being loaded."""
+"""How soon it is looked again at what is being loaded."""
+STEADY_S = 5.0
+"""How often it is looked at what runs where nothing is being loaded and no alias has moved."""
 _STATUS: Mapping[ApplicationStatus, Status] = {
     ApplicationStatus.RUNNING: "ready",
     ApplicationStatus.DEPLOY_FAILED: "failed",
@@ -77,7 +79,8 @@ class ReleaseController:
         self._releases = Releases(settings=setup.releases)
         self._following: Following | None = None
         self._wanted: list[ServedVersion] | None = None
-        self._look_at = 0.0
+        self._last_wanted: list[ServedVersion] | None = None
+        self._look_at = self._turn_at = 0.0
         self._pushed: tuple[tuple[Route, ...], int] | None = None
         self._generation = 0
         self._away, self._trouble = "", ""
@@ -111,7 +114,7 @@ class ReleaseController:
                 # Serve or Ray is busy with itself, as after a kill: the next turn tries again.
                 self._say_trouble(f"the releases stand still ({_one_line(error)})")
             poll_s = self._setup.releases.poll_s
-            self._stopping.wait(LOADING_S if self._releases.is_loading else poll_s)
+            self._stopping.wait(LOADING_S if self._releases.is_changing else poll_s)
 
     def _adopt(self) -> None:
         """Go on from the routing table that the gateways have."""
@@ -125,8 +128,9 @@ class ReleaseController:
     def _turn(self) -> None:
         """Look once, and do what is to be done."""
         wanted = self._look()
-        if wanted is None:
+        if wanted is None or (self._is_steady(wanted) and time.monotonic() < self._turn_at):
             return
+        self._turn_at = time.monotonic() + STEADY_S
         step = self._releases.step(wanted, _found())
         for line in step.news:
             self._say(line)
@@ -136,6 +140,16 @@ class ReleaseController:
             self._load(step.load)
         for application in step.unload:
             serve.delete(application, _blocking=False)
+        self._last_wanted = wanted
+
+    def _is_steady(self, wanted: list[ServedVersion]) -> bool:
+        """Return whether nothing has to be done at once."""
+        return (
+            wanted is self._last_wanted
+            and not self._releases.is_changing
+            and self._pushed is not None
+            and self._pushed[1] == self._generation
+        )
 
     def _look(self) -> list[ServedVersion] | None:
         """Return what the registry wants; too soon, or where it is away, what it wanted before."""

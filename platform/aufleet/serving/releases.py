@@ -84,6 +84,11 @@ class Releases:
             for release in self._releases.values()
         )
 
+    @property
+    def is_changing(self) -> bool:
+        """Whether a version or a spare place is expected to be ready soon."""
+        return self.is_loading or not all(self._spares.values())
+
     def adopt(self, routes: Iterable[Route]) -> None:
         """Go on from a routing table that is in use, as after a restart."""
         self.routes = tuple(routes)
