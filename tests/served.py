@@ -23,6 +23,7 @@ from aufleet.storage import Store
 GRADES = ("normal", "low", "medium", "high")
 START_TIMEOUT_S = 240
 STOP_TIMEOUT_S = 60
+WORDS_TIMEOUT_S = 120
 
 
 class Service:
@@ -48,6 +49,22 @@ class Service:
     @property
     def output(self):
         return (self.home / "output").read_text()
+
+    def await_words(self, words):
+        """Wait until the service has printed this."""
+        self._await(lambda: words in self.output)
+
+    def await_place(self):
+        """Wait until the next version finds a place that is ready."""
+        ready, taken = "a place for the next version is ready", "is being loaded"
+        self._await(lambda: self.output.rfind(ready) > self.output.rfind(taken))
+
+    def _await(self, holds):
+        deadline = time.monotonic() + WORDS_TIMEOUT_S
+        while not holds():
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.2)
 
     def metadata(self, token=None):
         return (("authorization", f"Bearer {token or self.token}"),)

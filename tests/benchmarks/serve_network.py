@@ -257,8 +257,7 @@ def main() -> int:
             registry=registry,
         )
         service = stack.enter_context(running_service(home, "mgrrnet", root=root))
-        while "a place for the next version is ready" not in service.output:
-            time.sleep(0.2)
+        service.await_place()
         model = InferenceModel(network, precision="fp32")
         found = measure(service, model, options)
         good = [

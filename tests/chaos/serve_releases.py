@@ -36,7 +36,7 @@ def main() -> int:
 
 
 async def _round(chaos: Chaos, kind: str) -> Outcome:
-    await asyncio.to_thread(chaos.await_place)
+    await asyncio.to_thread(chaos.service.await_place)
     stop = asyncio.Event()
     load = asyncio.create_task(
         call_until(

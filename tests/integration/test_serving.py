@@ -350,10 +350,7 @@ def test_a_taken_port_is_said_in_one_line(lives_on):
 
 
 def test_an_alias_that_moves_reaches_callers_without_a_failed_request(lives_on, astronaut):
-    deadline = time.monotonic() + MOVE_TIMEOUT_S
-    while "a place for the next version is ready" not in lives_on.output:
-        assert time.monotonic() < deadline, lives_on.output
-        time.sleep(0.1)
+    lives_on.await_place()
     registry = Versions(f"sqlite:///{lives_on.home / 'mlflow.db'}")
     old = registry.resolve("faces")
     network = build_model("algrnet", task="au", units=list(UNITS), width=0.25)

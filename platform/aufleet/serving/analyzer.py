@@ -255,6 +255,7 @@ class Analyzer:
 
 
 def _import_networks() -> None:
+    """Import what a package needs, in time that nobody else wants."""
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     import aufleet_models.inference  # noqa: F401
     from aufleet.serving import package_cache  # noqa: F401

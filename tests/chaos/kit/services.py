@@ -46,9 +46,9 @@ class Chaos:
         (damaged,) = {*self._weights()} - before
         data = damaged.read_bytes()
         damaged.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-        self.await_words(f"{MODEL}:{version} cannot be loaded")
+        self.service.await_words(f"{MODEL}:{version} cannot be loaded")
         self.roll_back()
-        self.await_words(f"{MODEL}:{version} is unloaded")
+        self.service.await_words(f"{MODEL}:{version} is unloaded")
 
     def lose_registry_and_store(self) -> None:
         """Take both away, kill an analyzer, wait until it is back without them, give both back."""
@@ -62,21 +62,6 @@ class Chaos:
         finally:
             for name in names:
                 (self.work / f"{name}.away").replace(self.work / name)
-
-    def await_place(self) -> None:
-        """Wait until the next version finds a place that is ready."""
-        deadline = time.monotonic() + PATIENCE_S
-        ready, taken = "a place for the next version is ready", "is being loaded"
-        while self.service.output.rfind(ready) <= self.service.output.rfind(taken):
-            assert time.monotonic() < deadline, self.service.output
-            time.sleep(0.2)
-
-    def await_words(self, words: str) -> None:
-        """Wait until the service has printed this."""
-        deadline = time.monotonic() + PATIENCE_S
-        while words not in self.service.output:
-            assert time.monotonic() < deadline, self.service.output
-            time.sleep(0.2)
 
     def _weights(self) -> Iterator[Path]:
         return (self.work / "root").rglob("model.safetensors")

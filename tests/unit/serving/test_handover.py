@@ -1,21 +1,24 @@
 import asyncio
 import socket
 import sys
+from contextlib import asynccontextmanager
 
 import grpc
 import pytest
 
 from aufleet.serving.handover import hand_over, num_connections, stop_listening
 
-SHARED = [("grpc.so_reuseport", 1)]
 
-
-async def started(port=0):
-    """Return a real server that shares its port, and the port."""
-    server = grpc.aio.server(options=SHARED)
-    port = server.add_insecure_port(f"127.0.0.1:{port}")
+@asynccontextmanager
+async def with_a_caller():
+    """Yield the port of a real server that shares it, and a connection to it."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 1)])
+    port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    return server, port
+    with socket.create_connection(("127.0.0.1", port)) as caller:
+        await until(lambda: num_connections(port) == 1)
+        yield port, caller
+    await server.stop(None)
 
 
 async def until(holds):
@@ -26,38 +29,29 @@ async def until(holds):
 
 def test_a_port_that_is_listened_at_no_longer_keeps_its_connections():
     async def scenario():
-        server, port = await started()
-        with socket.create_connection(("127.0.0.1", port)) as caller:
-            await until(lambda: num_connections(port) == 1)
+        async with with_a_caller() as (port, caller):
             stop_listening(port)
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port))
             assert num_connections(port) == 1
             caller.setblocking(False)
             assert await asyncio.get_running_loop().sock_recv(caller, 9), "its settings, no end"
-        await server.stop(None)
 
     asyncio.run(scenario())
 
 
 def test_where_nobody_follows_there_is_nothing_to_wait_for():
     async def scenario():
-        server, port = await started()
-        with socket.create_connection(("127.0.0.1", port)):
-            await until(lambda: num_connections(port) == 1)
-            async with asyncio.timeout(20):
-                await hand_over("127.0.0.1", port)
+        async with with_a_caller() as (port, _), asyncio.timeout(20):
+            await hand_over("127.0.0.1", port)
             assert num_connections(port) == 1
-        await server.stop(None)
 
     asyncio.run(scenario())
 
 
 def test_with_a_follower_it_waits_for_its_callers_and_then_goes():
     async def scenario():
-        server, port = await started()
-        with socket.create_connection(("127.0.0.1", port)):
-            await until(lambda: num_connections(port) == 1)
+        async with with_a_caller() as (port, caller):
             follower = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", FOLLOWER, str(port), stdout=asyncio.subprocess.PIPE
             )
@@ -66,11 +60,11 @@ def test_with_a_follower_it_waits_for_its_callers_and_then_goes():
             going = asyncio.create_task(hand_over("127.0.0.1", port, look_s=0.01))
             await asyncio.sleep(0.3)
             assert not going.done()
-        async with asyncio.timeout(20):
-            await going
-        follower.kill()
-        await follower.wait()
-        await server.stop(None)
+            caller.close()
+            async with asyncio.timeout(20):
+                await going
+            follower.kill()
+            await follower.wait()
 
     asyncio.run(scenario())
 
