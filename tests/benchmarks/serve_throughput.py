@@ -2,8 +2,9 @@
 
 TLS, token, gateway and an analyzer whose network costs nothing, asked for the action units of an
 aligned frame: requests per second at 32 callers and the median time of one caller. Beside it a bare
-TLS gateway that only passes bytes through Ray's handle to a replica that does nothing, and Serve's
-own gRPC proxy (no TLS, no token) in front of the same analyzer. Client and server share the
+TLS gateway that only passes bytes through Ray's handle to a replica that does nothing, the least
+that a gateway and an analyzer can be without Ray and without any promise (`least_service.py`), and
+Serve's own gRPC proxy (no TLS, no token) in front of the same analyzer. Client and server share the
 machine's cores, so the CPU time that each process takes per request stands beside it. The program
 fails below 950 requests/s or above 2.0 ms.
 """
@@ -44,6 +45,8 @@ PARTS = {
     "proxy": "ProxyActor",
     "analyzer": "ServeReplica:model",
     "idle replica": "ServeReplica:idle",
+    "least gateway": "least_service.py gateway",
+    "least analyzer": "least_service.py analyzer",
 }
 console = Console(width=110)
 
@@ -276,6 +279,35 @@ def _bare() -> Iterator[Callable[[], tuple[grpc.aio.Channel, Any]]]:
         serve.shutdown()
 
 
+@contextmanager
+def _least() -> Iterator[Callable[[], tuple[grpc.aio.Channel, Any]]]:
+    """Serve with as little as can be, and without Ray."""
+    from aufleet.serving.port import check_port
+    from aufleet.serving.tls import own_certificates
+
+    port = str(check_port("127.0.0.1", port=0))
+    with tempfile.TemporaryDirectory() as folder:
+        tls = own_certificates(Path(folder))
+        socket = str(Path(folder) / "socket")
+        files = [str(tls.certificate_file), str(tls.key_file)]
+        with _least_part("analyzer", socket), _least_part("gateway", socket, port, *files):
+            credentials = grpc.ssl_channel_credentials(tls.ca_file.read_bytes())
+            yield lambda: (grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials), ())
+
+
+@contextmanager
+def _least_part(*arguments: str) -> Iterator[None]:
+    """Run one of its processes."""
+    program = str(Path(__file__).parent / "reference" / "least_service.py")
+    with subprocess.Popen([sys.executable, program, *arguments], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline(), f"{program} {arguments[0]} does not begin"
+            yield
+        finally:
+            process.kill()
+
+
 class Front:
     """What Serve's own proxy calls: the analyzer, with an answer of the same kind."""
 
@@ -322,7 +354,7 @@ def _proxy() -> Iterator[Callable[[], tuple[grpc.aio.Channel, Any]]]:
         serve.shutdown()
 
 
-WAYS = {"gateway": _gateway, "bare": _bare, "proxy": _proxy}
+WAYS = {"gateway": _gateway, "bare": _bare, "least": _least, "proxy": _proxy}
 
 if __name__ == "__main__":
     sys.exit(main())

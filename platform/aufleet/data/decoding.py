@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from aufleet.errors import FrameError
 
 MAX_PIXELS = 50_000_000
+MAX_SIDE = 32_766
+"""Pixels of the longer side: OpenCV warps no more, and the one in MediaPipe ends the process."""
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8\xff"
@@ -42,13 +44,26 @@ def check_size(data: bytes, *, max_pixels: int) -> None:
     """Refuse a picture by its header alone.
 
     Raises:
-        FrameError: No bytes, no JPEG or PNG, or too many pixels.
+        FrameError: No bytes, no JPEG or PNG, or too many pixels, together or along one side.
     """
     width, height = picture_size(data)
     if width * height > max_pixels:
         raise FrameError(
             f"the picture has {width} x {height} = {width * height / 1e6:.1f} megapixels",
             f"send at most {max_pixels / 1e6:g}",
+        )
+    check_sides(width, height)
+
+
+def check_sides(width: int, height: int) -> None:
+    """Refuse a picture that is too long.
+
+    Raises:
+        FrameError: A side has more than `MAX_SIDE` pixels.
+    """
+    if max(width, height) > MAX_SIDE:
+        raise FrameError(
+            f"the picture has {width} x {height} pixels", f"send at most {MAX_SIDE:,} along a side"
         )
 
 

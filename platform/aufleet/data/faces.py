@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aufleet.data.decoding import decode_frame
+from aufleet.data.decoding import check_sides, decode_frame
 from aufleet.domain.landmarks import POINTS_49_OF_68
 from aufleet.errors import EnvironmentProblem
 
@@ -94,7 +94,11 @@ class FaceFinder:
 
         Args:
             frame: (H, W, 3) uint8 RGB.
+
+        Raises:
+            FrameError: A side is longer than what MediaPipe survives.
         """
+        check_sides(frame.shape[1], frame.shape[0])
         faces = self._find_in(frame, [(0, 0, frame.shape[1], frame.shape[0])])
         for divisor in TILE_DIVISORS:
             if faces:

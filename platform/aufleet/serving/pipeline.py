@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from aufleet.api.v1 import face_pb2
 from aufleet.data.alignment import undo_affine
-from aufleet.data.decoding import picture_size
+from aufleet.data.decoding import MAX_SIDE, picture_size
 from aufleet.data.records import ALIGNED_SIZE
 from aufleet.errors import FrameError, InvalidRequestError
 from aufleet.serving.call import Call
@@ -206,12 +206,12 @@ class Pipeline:
             width, height = picture_size(_bytes_of(frame))
         except FrameError as error:
             return AnalyzedFrame(status=face_pb2.FRAME_STATUS_NOT_AN_IMAGE, message=str(error))
-        if width * height <= self.limits.max_pixels:
+        if width * height <= self.limits.max_pixels and max(width, height) <= MAX_SIDE:
             return None
         return AnalyzedFrame(
             status=face_pb2.FRAME_STATUS_TOO_MANY_PIXELS,
             message=f"the picture has {width} x {height} pixels: "
-            f"send at most {self.limits.max_pixels}",
+            f"send at most {self.limits.max_pixels}, and at most {MAX_SIDE} along a side",
         )
 
     async def _analyze_photo(

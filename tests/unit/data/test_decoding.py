@@ -93,6 +93,20 @@ def test_a_small_file_cannot_claim_much_memory() -> None:
         decode_frame(bytes(bomb))
 
 
+@pytest.mark.parametrize("shape", [(1, 32_767), (60_000, 1)])
+def test_a_picture_that_is_too_long_is_refused(shape) -> None:
+    height, width = shape
+
+    with pytest.raises(FrameError, match=f"{width} x {height} pixels: send at most 32,766 along"):
+        decode_frame(encoded(np.zeros((*shape, 3), dtype=np.uint8), kind="PNG"))
+
+
+def test_the_longest_picture_is_decoded() -> None:
+    long = np.zeros((1, 32_766, 3), dtype=np.uint8)
+
+    assert decode_frame(encoded(long, kind="PNG")).shape == long.shape
+
+
 @given(data=st.binary(max_size=300), magic=st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]))
 def test_no_bytes_make_the_header_reader_fail_otherwise(data, magic) -> None:
     try:

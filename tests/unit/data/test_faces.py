@@ -10,7 +10,7 @@ from skimage import data
 from aufleet.data.alignment import align
 from aufleet.data.faces import FaceFinder, default_model_path
 from aufleet.domain.landmarks import POINTS_49_OF_68, inter_ocular_distance
-from aufleet.errors import EnvironmentProblem
+from aufleet.errors import EnvironmentProblem, FrameError
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +68,14 @@ def test_two_faces_come_largest_first_and_once_each(finder, portrait) -> None:
     assert [face.box[0] > 388 for face in faces] == [True, False]
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 700), (480, 640), (1080, 1920)])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 700), (480, 640), (1080, 1920), (2, 32_766)])
 def test_where_no_face_is_none_is_found(finder, shape) -> None:
     assert finder.find(np.full((*shape, 3), 127, dtype=np.uint8)) == []
+
+
+def test_a_photo_that_would_end_the_process_is_refused(finder) -> None:
+    with pytest.raises(FrameError, match="32767 x 1 pixels"):
+        finder.find(np.zeros((1, 32_767, 3), dtype=np.uint8))
 
 
 def test_threads_may_share_a_finder(finder, portrait) -> None:

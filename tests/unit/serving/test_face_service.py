@@ -15,12 +15,14 @@ from .conftest import PlainReplicas, encode
 
 PHOTO = face_pb2.Frame(encoded=encode(), id="photo")
 NOT_AN_IMAGE = face_pb2.Frame(encoded=b"not a picture at all")
-MANY_PIXELS = face_pb2.Frame(
-    encoded=b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-    + (10_000).to_bytes(4)
-    + (5_000).to_bytes(4)
-    + b"\0" * 9
-)
+
+
+def png_header(width, height):
+    start = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+    return face_pb2.Frame(encoded=start + width.to_bytes(4) + height.to_bytes(4) + b"\0" * 9)
+
+
+MANY_PIXELS, LONG = png_header(10_000, 5_000), png_header(60_000, 1)
 
 
 def detect(*frames, **fields):
@@ -114,6 +116,7 @@ REFUSED = {
     "nothing": (detect(), "frames: the request holds no frame"),
     "no content": (detect(face_pb2.Frame()), "frames[0].encoded: the picture is empty"),
     "not an image": (detect(NOT_AN_IMAGE), "frames[0].encoded: the bytes are not a picture"),
+    "too long": (detect(LONG), "frames[0].encoded: the picture has 60000 x 1 pixels"),
     "50 megapixels": (detect(MANY_PIXELS), "frames[0].encoded: the picture has 10000 x 5000"),
     "aligned": (detect(face_pb2.Frame(aligned=b"x")), "frames[0].aligned: the bytes are not"),
     "too many frames": (detect(PHOTO, PHOTO, PHOTO), "frames: 3 are too many"),
