@@ -16,8 +16,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import grpc
+from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import HypothesisWarning
+
+from aufleet.api.v1 import face_analysis_service_pb2 as messages
 
 from kit.rounds import Outcome, parse, run_rounds  # isort: skip - it sets the path
 from kit.load import Target, aligned_frame, portrait
@@ -127,8 +130,11 @@ async def _stream(
     channel: grpc.aio.Channel, request: tuple[str, bytes], index: int, seen: Seen
 ) -> None:
     """Open a stream, send something wrong, then cancel it, half close it, or leave it."""
-    call = channel.stream_stream(STREAM)(timeout=20)
-    allowed = RIGHT | {"CANCELLED"}
+    is_left = index % 3 == 2
+    # What began soundly and is left open is right to wait for more, until its own deadline.
+    waits = is_left and _begins_soundly(request[1])
+    call = channel.stream_stream(STREAM)(timeout=5 if waits else 20)
+    allowed = RIGHT | {"CANCELLED"} | ({"DEADLINE_EXCEEDED"} if waits else set())
     try:
         await call.write(request[1])
         if index % 3 == 0:
@@ -142,6 +148,15 @@ async def _stream(
         seen.take("CANCELLED", "", allowed=allowed)
     except grpc.RpcError as error:
         seen.take(error.code().name, error.details() or "", allowed=allowed)
+
+
+def _begins_soundly(message: bytes) -> bool:
+    """Return whether a stream's first message configures it."""
+    try:
+        first = messages.AnalyzeStreamRequest.FromString(message)
+    except DecodeError:
+        return False
+    return first.WhichOneof("message") == "config"
 
 
 def _growth(chaos: Chaos, before: dict[str, float]) -> float:

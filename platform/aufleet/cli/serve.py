@@ -77,7 +77,7 @@ def command(
             min=0,
             help="Places for versions that are started in advance, so that the next version"
             " answers within seconds; each takes as many processes and GPUs as a version."
-            " Default: 1, with --gpus 0.",
+            " Default: 1; 0 with --gpus, or where each --model names its version.",
         ),
     ] = None,
 ) -> None:
@@ -117,7 +117,7 @@ def command(
         )
         if spares is None:
             # A GPU that waits costs more than the seconds that it saves.
-            spares = 0 if gpus else 1
+            spares = 0 if gpus or _are_pinned(model or []) else 1
         service = stack.enter_context(
             _running(model or [], start, replicas=replicas, num_spares=spares)
         )
@@ -208,6 +208,11 @@ def _default_token(home: Path) -> Path:
         token = tokens.create(DEFAULT_TOKEN_NAME, scopes=SCOPES, expires_days=DEFAULT_TOKEN_DAYS)
         write_private(file, f"{token}\n".encode())
         return file
+
+
+def _are_pinned(references: Sequence[str]) -> bool:
+    """Return whether no other version can ever be asked for."""
+    return bool(references) and all(":" in reference for reference in references)
 
 
 @contextmanager

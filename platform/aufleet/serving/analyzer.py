@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -256,7 +257,8 @@ class Analyzer:
 
 def _import_networks() -> None:
     """Import what a package needs, in time that nobody else wants."""
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with suppress(OSError):  # some containers forbid it: then it takes its share
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     import aufleet_models.inference  # noqa: F401
     from aufleet.serving import package_cache  # noqa: F401
 

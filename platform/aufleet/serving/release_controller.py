@@ -35,6 +35,8 @@ ACTOR_NAME, NAMESPACE = "aufleet-release-controller", "aufleet"
 ANSWER_TIMEOUT_S = 10.0
 LOADING_S = 0.2
 """How soon it is looked again at what is being loaded."""
+PATIENT_AFTER_S = 60.0
+"""What is not loaded by then waits for something else, a GPU perhaps: no hurry any more."""
 STEADY_S = 5.0
 """How often it is looked at what runs where nothing is being loaded and no alias has moved."""
 _STATUS: Mapping[ApplicationStatus, Status] = {
@@ -81,6 +83,7 @@ class ReleaseController:
         self._wanted: list[ServedVersion] | None = None
         self._last_wanted: list[ServedVersion] | None = None
         self._look_at = self._turn_at = 0.0
+        self._changing_since: float | None = None
         self._pushed: tuple[tuple[Route, ...], int] | None = None
         self._generation = 0
         self._away, self._trouble = "", ""
@@ -113,8 +116,18 @@ class ReleaseController:
             except Exception as error:
                 # Serve or Ray is busy with itself, as after a kill: the next turn tries again.
                 self._say_trouble(f"the releases stand still ({_one_line(error)})")
-            poll_s = self._setup.releases.poll_s
-            self._stopping.wait(LOADING_S if self._releases.is_changing else poll_s)
+            self._stopping.wait(self._pause_s())
+
+    def _pause_s(self) -> float:
+        """Return how long nothing has to be looked at."""
+        if not self._releases.is_changing:
+            self._changing_since = None
+            return self._setup.releases.poll_s
+        now = time.monotonic()
+        if self._changing_since is None:
+            self._changing_since = now
+        is_soon = now - self._changing_since < PATIENT_AFTER_S
+        return LOADING_S if is_soon else self._setup.releases.poll_s
 
     def _adopt(self) -> None:
         """Go on from the routing table that the gateways have."""
