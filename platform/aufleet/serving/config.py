@@ -114,7 +114,7 @@ class ReleaseSettings:
     """MLflow's tracking URI."""
     references: tuple[str, ...] = ()
     """As `following` reads them; none for every model with an alias."""
-    poll_s: float = 1.0
+    poll_s: float = 0.5
     """How often it is asked who has which alias."""
     keep_s: float = 300.0
     """A version that has lost its last alias stays loaded for this long: rolling back is immediate
