@@ -63,6 +63,10 @@ class AccessLog:
             }
         )
 
+    def handshake_refused(self, reason: str) -> None:
+        """Write the line of a connection that never came to a call."""
+        self._write({"event": "handshake refused", "reason": reason})
+
     def close(self) -> None:
         """Close the file; calls that end later no longer open it again."""
         if self._descriptor is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import grpc
@@ -32,6 +33,7 @@ from aufleet.serving.lanes import Lanes, lanes_folder
 from aufleet.serving.metrics import Metrics, MetricsPort
 from aufleet.serving.pipeline import Pipeline, Replicas
 from aufleet.serving.port import join
+from aufleet.serving.refused_handshakes import RefusedHandshakes
 from aufleet.serving.routing import Route
 from aufleet.serving.tokens import Doorkeeper
 
@@ -60,6 +62,7 @@ class Gateway:
         )
         self._server: grpc.aio.Server | None = None
         self._log = AccessLog(settings.access_log)
+        self._refused: RefusedHandshakes | None = None
         self._port = 0
         self._generation = 0
 
@@ -100,6 +103,8 @@ class Gateway:
         self._directory.close()
         if self._lanes is not None:
             self._lanes.close()
+        if self._refused is not None:
+            self._refused.close()
         await self._metrics_port.close()
         self._log.close()
 
@@ -115,12 +120,20 @@ class Gateway:
         server = grpc.aio.server(interceptors=[self._guard], options=_options(settings.limits))
         self._add_services(server)
         self._port = self._open_port(server)
+        self._refused = RefusedHandshakes(
+            partial(asyncio.get_running_loop().call_soon_threadsafe, self._refuse_handshake)
+        )
         await server.start()
         self._metrics_port.open()
         self._server = server
         # What is here now stays: no collection has to look through it again.
         gc.collect()
         gc.freeze()
+
+    def _refuse_handshake(self, reason: str) -> None:
+        """Count and log a connection that ended in its handshake."""
+        self._metrics.refused_handshake(reason)
+        self._log.handshake_refused(reason)
 
     def _aligners(self) -> Replicas:
         assert self._lanes is not None

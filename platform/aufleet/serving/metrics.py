@@ -9,6 +9,7 @@ aufleet_queue_length{model}                  faces that waited in the analyzer, 
 aufleet_model_ready{model,version}           1 while a version answers
 aufleet_alias_info{model,alias,version}      1 where the alias points
 aufleet_tls_handshakes_total                 connections that were begun, refused ones too
+aufleet_tls_refused_total{reason}            connections that ended in their handshake
 """
 
 import asyncio
@@ -67,6 +68,12 @@ class Metrics:
         self._handshakes = Counter(
             "aufleet_tls_handshakes_total", "Connections begun", registry=self.registry
         )
+        self._refused_handshakes = Counter(
+            "aufleet_tls_refused_total",
+            "Connections that ended in their handshake",
+            ("reason",),
+            registry=self.registry,
+        )
         # To find a counter takes longer than to count.
         self._requests_of, self._seconds_of = cache(requests.labels), cache(seconds.labels)
         self._in_flight_of, self._stage_of = cache(in_flight.labels), cache(stages.labels)
@@ -100,6 +107,10 @@ class Metrics:
     def shook_hands(self) -> None:
         """Count a connection."""
         self._handshakes.inc()
+
+    def refused_handshake(self, reason: str) -> None:
+        """Count a connection that ended in its handshake."""
+        self._refused_handshakes.labels(reason).inc()
 
     def routed(self, routes: Mapping[Route, bool]) -> None:
         """Show the present routing table; the value says whether a version is ready."""
