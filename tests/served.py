@@ -54,6 +54,11 @@ class Service:
         """Wait until the service has printed this."""
         self._await(lambda: words in self.output)
 
+    def await_logged(self, text):
+        """Wait until the access log holds a text: gateways write as calls end."""
+        log = self.home / "logs" / "access.log"
+        self._await(lambda: text in log.read_text())
+
     def await_place(self):
         """Wait until the next version finds a place that is ready."""
         ready, taken = "a place for the next version is ready", "is being loaded"

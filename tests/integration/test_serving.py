@@ -326,6 +326,7 @@ def test_without_tls_or_with_another_authority_there_is_no_answer(lives_on, tmp_
     with grpc.secure_channel(lives_on.target, grpc.ssl_channel_credentials(other)) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
         assert failure_of(lambda: check(request, timeout=5))[0] == "UNAVAILABLE"
+    lives_on.await_logged('"event": "handshake refused", "reason": "wrong version number"')
 
 
 def test_tritonclient_is_served_unchanged(lives_on, astronaut, tmp_path):

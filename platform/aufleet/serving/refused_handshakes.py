@@ -15,13 +15,14 @@ STDERR = 2
 PIPE_BYTES = 2**20
 """Room for what is written faster than it is read: nobody should have to wait for that."""
 END_S = 1.0
-_REFUSED = re.compile(rb"Handshake failed with \w.*SSL routines:\w+:(\w+)")
+_REFUSED = re.compile(rb"Handshake failed with .*?(SSL_ERROR_\w+)(?:: error:\w+:[\w ]+:\w+:(\w+))?")
+"""What BoringSSL says of it: kind, then library, function and reason where it knows one."""
 
 
 class RefusedHandshakes:
     """Listens to this process's standard error, in a thread of its own."""
 
-    def __init__(self, on_refused: Callable[[str], None]) -> None:
+    def __init__(self, on_refused: Callable[[str], object]) -> None:
         """Begin to listen.
 
         Args:
@@ -48,7 +49,8 @@ class RefusedHandshakes:
         with open(reader, "rb") as lines:
             for line in lines:
                 if found := _REFUSED.search(line):
-                    self._on_refused(found[1].decode().lower().replace("_", " "))
+                    reason: bytes = found[2] or found[1]
+                    self._on_refused(reason.decode().lower().replace("_", " "))
                 else:
                     with suppress(OSError):  # a full disk must not end the listening
                         os.write(self._stderr, line)

@@ -5,10 +5,15 @@ import ssl
 import subprocess
 import sys
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from identities import Authority
 
 from aufleet.serving.tls import own_certificates
 
+# A name that nobody trusts, or a trusted name and another key.
+SIGNED_BY_ANOTHER = {"certificate verify failed\n", "bad signature\n"}
 LINES = """
 import os
 from aufleet.serving.refused_handshakes import RefusedHandshakes
@@ -17,6 +22,7 @@ heard = []
 listening = RefusedHandshakes(heard.append)
 os.write(2, b"I1 ssl.cc:1] Handshake failed with error SSL_ERROR_SSL: error:100000f7:SSL routines:"
             b"OPENSSL_internal:WRONG_VERSION_NUMBER: Invalid certificate\\n")
+os.write(2, b"I1 ssl.cc:1] Handshake failed with error SSL_ERROR_SYSCALL: nothing\\n")
 os.write(2, b"before ")
 os.write(2, b"and beside\\n" * 100_000)
 listening.close()
@@ -46,7 +52,7 @@ asyncio.run(serve(*sys.argv[1:]))
 
 def test_a_refusal_is_heard_and_everything_else_goes_on():
     done = subprocess.run([sys.executable, "-c", LINES], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "['wrong version number']\n"
+    assert done.stdout == "['wrong version number', 'ssl error syscall']\n"
     assert done.stderr == "before " + "and beside\n" * 100_000 + "after\n"
 
 
@@ -78,3 +84,11 @@ def test_what_grpc_refuses_is_heard_with_its_reason(server, files):
         context.wrap_socket(plain, server_hostname="localhost"),
     ):
         assert server.stdout.readline() == "peer did not return a certificate\n"
+    stranger = Authority().identity()
+    credentials = grpc.ssl_channel_credentials(
+        files.ca_file.read_bytes(), stranger.key, stranger.chain
+    )
+    with grpc.secure_channel(f"127.0.0.1:{address[1]}", credentials) as channel:
+        with pytest.raises(grpc.RpcError):
+            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+        assert server.stdout.readline() in SIGNED_BY_ANOTHER
