@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NUM_STEPS = 8
 UNITS = "AU1,AU2,AU12,AU25,AU26"
 FULL = {"experiment": "demo", "subjects": 18, "frames": 60}
-SHORT = {"experiment": "demo-short", "subjects": 12, "frames": 12}
+SHORT = {"experiment": "demo-short", "subjects": 12, "frames": 6}
 
 
 def command(

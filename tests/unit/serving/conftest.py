@@ -184,6 +184,7 @@ def open_edge(tmp_path):
                     channel, token=token, directory=directory, log_file=log_file, guard=guard
                 )
                 edge.tokens, edge.metrics = tokens, metrics
+                edge.target = f"127.0.0.1:{port}"
                 yield edge
         finally:
             directory.close()
