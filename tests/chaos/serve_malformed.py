@@ -130,9 +130,8 @@ async def _stream(
     channel: grpc.aio.Channel, request: tuple[str, bytes], index: int, seen: Seen
 ) -> None:
     """Open a stream, send something wrong, then cancel it, half close it, or leave it."""
-    is_left = index % 3 == 2
     # What began soundly and is left open is right to wait for more, until its own deadline.
-    waits = is_left and _begins_soundly(request[1])
+    waits = index % 3 == 2 and _begins_soundly(request[1])
     call = channel.stream_stream(STREAM)(timeout=5 if waits else 20)
     allowed = RIGHT | {"CANCELLED"} | ({"DEADLINE_EXCEEDED"} if waits else set())
     try:

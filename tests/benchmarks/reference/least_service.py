@@ -56,7 +56,7 @@ class Pipe(asyncio.Protocol):
 
 
 async def analyze(socket: str) -> None:
-    """Answer what comes through the socket"""
+    """Answer what comes through the socket."""
     import torch
     from trivial import Trivial
 
@@ -82,7 +82,7 @@ async def analyze(socket: str) -> None:
 
 
 async def forward(socket: str, port: str, certificate: str, key: str) -> None:
-    """Pass what comes over TLS through the socket"""
+    """Pass what comes over TLS through the socket."""
     loop = asyncio.get_running_loop()
     waiting: dict[int, asyncio.Future[bytes]] = {}
     _, pipe = await loop.create_unix_connection(
