@@ -13,12 +13,15 @@ from aufleet_models.contract import FaceModel, Prediction
 from aufleet_models.layers.branches import BranchLinear
 from aufleet_models.layers.folded.fusion import FoldedFusion
 from aufleet_models.layers.folded.packed import pack
+from aufleet_models.layers.folded.skip_lstm import FoldedSkipBiLSTM
 from aufleet_models.layers.heads import IntegratedHead, LocalHeads
 
 Precision = Literal["auto", "fp32", "bf16"]
 
 MAX_GRAPHS = 16
 """Batch sizes that keep a CUDA graph; further ones run without."""
+LOWERED = (nn.Linear, BranchLinear, FoldedFusion, FoldedSkipBiLSTM)
+"""Layers whose weights are stored in bf16 where the network answers in it."""
 NUM_WARM_UP_RUNS = 3
 """Before a CUDA graph is captured."""
 
@@ -234,5 +237,5 @@ def _lower(model: nn.Module) -> None:
         for part in owner.modules()
     }
     for module in model.modules():
-        if isinstance(module, nn.Linear | BranchLinear | FoldedFusion) and id(module) not in exact:
+        if isinstance(module, LOWERED) and id(module) not in exact:
             module.to(torch.bfloat16)

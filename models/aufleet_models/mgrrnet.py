@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from aufleet_models.contract import Task, TrainingStatistics
 from aufleet_models.layers.centres import PALSY_REGIONS
+from aufleet_models.layers.folded.shares import joined_regions, shares
 from aufleet_models.layers.fusion import MAP_SIZE, GlobalFusion
 from aufleet_models.layers.graph import (
     GlobalLevel,
@@ -112,9 +113,7 @@ class MGRRNet(RegionModel):
         aligned, landmarks = self.alignment(feature)
         maps = hard_maps(self.centres(landmarks), size=MAP_SIZE)
         seen = autocast_like(feature)
-        regions = seen * maps.to(seen.dtype).transpose(0, 1).unsqueeze(2)
-        for layer in self.layers:
-            regions = layer(regions, seen)
+        regions = self._related(seen, maps.to(seen.dtype))
         return Description(
             landmarks=landmarks,
             maps=maps,
@@ -122,6 +121,17 @@ class MGRRNet(RegionModel):
             contexts=aligned,
             overview=aligned,
         )
+
+    def _related(self, feature: Tensor, maps: Tensor) -> Tensor:
+        """Return what the layers make of the regions, (R, B, C, 44, 44) or 46 px."""
+        faces = [layer.whole(feature) for layer in self.layers]  # pyright: ignore
+        parts = []
+        for share in shares(feature) if self.is_folded else [slice(None)]:
+            regions = feature[share] * maps[share].transpose(0, 1).unsqueeze(2)
+            for layer, face in zip(self.layers, faces, strict=True):
+                regions = layer(regions, face[share])
+            parts.append(regions)
+        return joined_regions(parts)
 
     @torch.no_grad()
     def use_statistics(self, statistics: TrainingStatistics) -> None:
@@ -201,20 +211,28 @@ class ReasoningLayer(nn.Module):
             _fusion(num_regions, channels, map_pad=map_pad) if self.levels else None
         )
 
-    def forward(self, regions: Tensor, face: Tensor) -> Tensor:
+    def whole(self, feature: Tensor) -> Tensor:
+        """Return what regions are fused with, (B, C, 44, 44).
+
+        Args:
+            feature: (B, C, 44, 44) of the stem; without levels it is not used.
+        """
+        if self.region_fusion is None:
+            return feature
+        whole, *others = (level(feature) for level in self.levels)
+        for fusion, other in zip(self.level_fusions, others, strict=True):
+            whole = fusion(other.unsqueeze(0), whole).squeeze(0)
+        return whole
+
+    def forward(self, regions: Tensor, whole: Tensor) -> Tensor:
         """Map regions (R, B, C, 44, 44) to the same shape, 46 px with padding.
 
         Args:
             regions: (R, B, C, 44, 44).
-            face: (B, C, 44, 44), the stem's feature.
+            whole: (B, C, 44, 44) of the method `whole`.
         """
         regions = self.graph(regions)
-        if self.region_fusion is None:
-            return regions
-        whole, *others = (level(face) for level in self.levels)
-        for fusion, other in zip(self.level_fusions, others, strict=True):
-            whole = fusion(other.unsqueeze(0), whole).squeeze(0)
-        return self.region_fusion(regions, whole)
+        return regions if self.region_fusion is None else self.region_fusion(regions, whole)
 
 
 def _fusion(num_regions: int, channels: int, *, map_pad: int) -> GlobalFusion:

@@ -88,6 +88,7 @@ class RegionModel(FaceModel):
     ) -> None:
         super().__init__()
         self.task, self.region_options = task, options
+        self.is_folded = False
         regions = options.palsy_regions if task == "palsy" else unit_regions(units or ())
         self.order = list(range(len(regions)))
         if units and sorted_regions:
@@ -136,4 +137,5 @@ class RegionModel(FaceModel):
         """Return an equal network with less arithmetic; see `layers.folded`."""
         folded = copy.deepcopy(self).eval()
         fold(folded)
+        folded.is_folded = True
         return folded

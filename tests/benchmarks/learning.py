@@ -52,8 +52,9 @@ SETTINGS = {
     "resnet50": {"width": 0.125, "epochs": 8, "decay_epochs": 4, "learning_rate": 0.003},
     "medt": {
         "width": 1.0,
-        "epochs": 12,
-        "decay_epochs": 4,
+        "epochs": 24,
+        "schedule": "cosine",
+        "warmup_epochs": 2,
         "learning_rate": 0.004,
         "options": {"input_size": 48},
     },

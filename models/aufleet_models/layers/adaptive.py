@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from aufleet_models.layers.maps import RATIO
+from aufleet_models.layers.maps import MAX_RATIO
 from aufleet_models.layers.scaling import scaled
 
 Offsets = Literal["mirrored", "free"]
@@ -38,7 +38,7 @@ class AdaptiveRegions(nn.Module):
         """
         flat = feature.flatten(1)
         moves = MAX_MOVE * torch.tanh(self.offset(flat).float()).unflatten(1, self.shape)
-        ratios = 2 * RATIO * torch.sigmoid(self.scale(flat).float())
+        ratios = MAX_RATIO * torch.sigmoid(self.scale(flat).float())
         return moves, ratios.clamp_min(MIN_RATIO)
 
 

@@ -84,6 +84,7 @@ class TokenAttention(nn.Module):
 
     def __init__(self, size: int, *, head_size: int) -> None:
         super().__init__()
+        self.head_size = head_size
         wide = NUM_HEADS * head_size
         self.queries, self.keys, self.values = (nn.Linear(size, wide) for _ in range(3))
         self.merge = nn.Linear(wide, size)

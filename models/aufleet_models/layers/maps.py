@@ -10,6 +10,8 @@ from torch import Tensor
 FRAME_SIZE = 176
 RATIO = 0.14
 """Side of a region's box over the side of the map."""
+MAX_RATIO = 2 * RATIO
+"""Of adaptive regions."""
 SLOPE = 0.56
 """Fall of the value per pixel of distance, in units of 1 / (box side)."""
 
@@ -29,12 +31,12 @@ def half_box(size: int) -> int:
     return round((size - 1) / 2 * RATIO)
 
 
-def half_soft_box(ratios: Tensor, *, size: int) -> int:
-    """Return how many pixels from the rounded centre the largest soft map reaches.
+def half_soft_box(ratio: float, *, size: int) -> int:
+    """Return how many pixels from the rounded centre a soft map reaches.
 
     Beyond them its values are below 2e-5 of the tent.
     """
-    edge = float(ratios.max()) * (size - 1) / 2 + 0.5
+    edge = ratio * (size - 1) / 2 + 0.5
     return int(edge + SOFT_REACH + 0.5)
 
 

@@ -7,8 +7,10 @@ Where the bounds come from: bf16 has 8 bits, so that each of L layers rounds by 
 most; the errors add up like a random walk, to 2^-9 sqrt(L). With log-odds around 4 and the steepest
 slope of the sigmoid, 1/4, a probability moves by 2^-9 sqrt(L), and by about four times as much in
 the worst of some dozen answers: 0.035 for the 20 layers in front of a region network's head and
-the 18 of ResNet-18, 0.046 for the 34 of LP-Net, 0.055 for the 50 of ResNet-50.
-Measured are 0.003 to 0.013.
+the 18 of ResNet-18, 0.046 for the 34 of LP-Net, 0.055 for the 50 of ResNet-50. Log-odds twice as
+large are rounded by twice as much, so that the bound grows with their spread, which differs from
+processor to processor after the same steps of training: ResNet-50's is 4 or 8.
+Measured are 0.003 to 0.013, 0.06 to 0.09 for ResNet-50 with a spread of 8.
 
 The axial Transformer is no such chain: a batch norm stretches the differences between the logits
 of an attention, which are small beside the logits that were rounded, and no root of the width
@@ -35,6 +37,8 @@ BOUNDS = {
     "resnet50": 0.055,
     "medt": 0.25,
 }
+USUAL_SPREAD = 4
+"""Of log-odds, for which the bounds hold."""
 LANDMARK_BOUND = 0.5
 """Pixels of the crop; a pixel of a map is 4."""
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -90,10 +94,11 @@ def test_probabilities_under_bf16_stay_within_their_bound(
         exact = model(*given)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             near = model(*given)
-    assert exact.logits.std(0).mean() > 1
+    spread = float(exact.logits.std(0).mean())
+    assert spread > 1
     assert near.probabilities.dtype == torch.float32
     difference = (near.probabilities - exact.probabilities).abs().max()
-    assert 1e-5 < difference < bound
+    assert 1e-5 < difference < bound * max(1, spread / USUAL_SPREAD)
     if exact.landmarks is not None:
         assert near.landmarks is not None
         assert (near.landmarks - exact.landmarks).abs().max() < LANDMARK_BOUND

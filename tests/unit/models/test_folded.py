@@ -6,13 +6,25 @@ from torch import Tensor, nn
 
 from aufleet_models import FaceModel, build_model
 from aufleet_models.layers.folded import branch_chain
+from aufleet_models.layers.folded.attention import fold_attention
 from aufleet_models.layers.folded.branch_chain import FoldedExtractor
+from aufleet_models.layers.folded.column_pairs import (
+    ColumnPairs,
+    column_pair_index,
+    columns_apart,
+    columns_together,
+)
+from aufleet_models.layers.folded.fusion import FoldedFusion
 from aufleet_models.layers.folded.packed import PackedConv, pack
 from aufleet_models.layers.folded.refinement import WindowedRefinement
 from aufleet_models.layers.folded.skip_lstm import FoldedSkipBiLSTM
+from aufleet_models.layers.folded.stem import FoldedStem
 from aufleet_models.layers.folded.windows import first_cells, pixels, window_side
+from aufleet_models.layers.fusion import GlobalFusion
+from aufleet_models.layers.graph import TokenAttention
 from aufleet_models.layers.high_level import HighLevelExtractor
-from aufleet_models.layers.maps import hard_maps, soft_maps
+from aufleet_models.layers.local_region import Stem
+from aufleet_models.layers.maps import MAX_RATIO, hard_maps, soft_maps
 from aufleet_models.layers.refinement import AttentionRefinement
 from aufleet_models.layers.skip_lstm import SkipBiLSTM
 
@@ -70,28 +82,114 @@ def test_maps_are_refined_only_in_windows_and_constant_elsewhere() -> None:
     torch.testing.assert_close(folded(maps, centres), refinement(maps), atol=1e-5, rtol=1e-4)
 
 
+def _folded_lstm(lstm: SkipBiLSTM, *, packed: bool) -> nn.Module:
+    holder = nn.Sequential(FoldedSkipBiLSTM(lstm))
+    if packed:
+        pack(holder, dtype=torch.float32)
+    return holder[0]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
 @pytest.mark.parametrize("options", [{}, {"skip": False}, {"gate": "scalar"}, {"map_pad": 1}])
 @torch.no_grad()
-def test_the_skip_bilstm_with_hard_maps(options: dict) -> None:
+def test_the_skip_bilstm_with_hard_maps(options: dict, packed: bool) -> None:
     torch.manual_seed(0)
     lstm = SkipBiLSTM(4, 8, **options)
     centres, feature = _centres(2, 4), torch.randn(2, 8, 44, 44)
     maps = hard_maps(centres).transpose(0, 1)
     torch.testing.assert_close(
-        FoldedSkipBiLSTM(lstm)(feature, maps, centres), lstm(feature, maps), atol=1e-5, rtol=1e-4
+        _folded_lstm(lstm, packed=packed)(feature, maps, centres),
+        lstm(feature, maps),
+        atol=1e-5,
+        rtol=1e-4,
     )
 
 
-@pytest.mark.parametrize("ratio", [0.05, 0.14, 0.28], ids=["small", "usual", "whole map"])
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+@pytest.mark.parametrize("ratio", [(0.05,), (0.14,), (MAX_RATIO,), (0.04, 0.2, 0.28)], ids=str)
 @torch.no_grad()
-def test_the_skip_bilstm_with_soft_maps(ratio: float) -> None:
+def test_the_skip_bilstm_with_soft_maps(ratio: tuple[float, ...], packed: bool) -> None:
     torch.manual_seed(0)
     lstm = SkipBiLSTM(3, 8)
     centres, feature = _centres(2, 3), torch.randn(2, 8, 44, 44)
-    ratios = torch.full((2, 3), ratio)
+    ratios = torch.tensor(ratio).expand(2, 3)
     maps = soft_maps(centres, ratios).transpose(0, 1)
-    folded = FoldedSkipBiLSTM(lstm)(feature, maps, centres, ratios)
+    folded = _folded_lstm(lstm, packed=packed)(feature, maps, centres, ratios)
     torch.testing.assert_close(folded, lstm(feature, maps), atol=2e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_skip_bilstm_asks_no_number_of_a_gpu() -> None:
+    """A CUDA graph is captured without numbers, as tensors without storage are."""
+    with torch.device("meta"):
+        folded = FoldedSkipBiLSTM(SkipBiLSTM(3, 8))
+        feature, maps = torch.empty(2, 8, 44, 44), torch.empty(3, 2, 44, 44)
+        found = folded(feature, maps, torch.empty(2, 3, 2, 2), torch.empty(2, 3))
+    assert found.shape == (3, 2, 8, 44, 44)
+
+
+@pytest.mark.parametrize("width", [0.125, 0.5], ids=["cells in pairs of rows", "some of them"])
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+@torch.no_grad()
+def test_the_stem(width: float, packed: bool) -> None:
+    torch.manual_seed(0)
+    stem = _settled(Stem(width=width))
+    folded = nn.Sequential(FoldedStem(stem))  # pyright: ignore[reportArgumentType]
+    if packed:
+        pack(folded, dtype=torch.float32)
+    frames = torch.rand(2, 3, 176, 176) * 2 - 1
+    found = folded(frames)
+    torch.testing.assert_close(found, stem(frames), atol=1e-4, rtol=1e-4)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("num_regions", [1, 3])
+@pytest.mark.parametrize("global_size", [5, 44], ids=["pooled", "whole"])
+@pytest.mark.parametrize("map_pad", [0, 1])
+@torch.no_grad()
+def test_fusion(num_regions: int, global_size: int, map_pad: int) -> None:
+    torch.manual_seed(0)
+    fusion = GlobalFusion(
+        num_regions, 8, global_channels=6, global_size=global_size, map_pad=map_pad
+    )
+    regions = torch.randn(num_regions, 2, 8, 44, 44)
+    context = torch.randn(2, 6, global_size, global_size)
+    torch.testing.assert_close(
+        FoldedFusion(fusion)(regions, context), fusion(regions, context), atol=1e-5, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize(("size", "head_size"), [(8, 16), (24, 16)], ids=["pixels", "channels"])
+@torch.no_grad()
+def test_attention(size: int, head_size: int) -> None:
+    torch.manual_seed(0)
+    attention = TokenAttention(size, head_size=head_size)
+    tokens = torch.randn(2, 9, size)
+    torch.testing.assert_close(
+        fold_attention(attention)(tokens), attention(tokens), atol=1e-5, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("batch", [1, 3])
+@torch.no_grad()
+def test_a_convolution_of_column_pairs(relu: bool, batch: int) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(8, 12, 3, padding=1, groups=2)
+    x = torch.randn(batch, 8, 6, 10)
+    even, odd = ColumnPairs(conv, relu=relu, dtype=torch.float32)(x[..., 0::2], x[..., 1::2])
+    expected = conv(x).relu() if relu else conv(x)
+    found = torch.stack([even, odd], dim=-1).flatten(3)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_columns_apart_and_where_they_went() -> None:
+    x = torch.arange(36).view(1, 6, 6, 1)
+    apart = columns_apart(x, dim=1)
+    assert apart[0, :, :, 0].tolist()[0] == [0, 2, 4]
+    assert apart[0, :, :, 0].tolist()[6] == [1, 3, 5]
+    assert torch.equal(apart.flatten()[column_pair_index(x.flatten(), size=6)], x.flatten())
+    assert torch.equal(columns_together(x, dim=1).flatten(), apart.flatten())
 
 
 @torch.no_grad()

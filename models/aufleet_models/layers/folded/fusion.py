@@ -1,17 +1,18 @@
-"""Fusion of regions with the whole face, region by region."""
+"""Fusion of regions with the whole face, frame by frame."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from aufleet_models.layers.folded.shares import shares
 from aufleet_models.layers.fusion import EPS, GlobalFusion
 
 
 class FoldedFusion(nn.Module):
-    """A `GlobalFusion` that keeps one region in the cache from its first product to its last.
+    """A `GlobalFusion` that takes all regions of a frame at once and little memory.
 
-    Gate and value come from one product, and what is added is added in place: in MGRR-Net with 8
-    faces the passes over all regions took as long as half of its convolutions.
+    What is added is added by the products themselves or in place. Against region by region 8
+    frames of 12 regions take 4.0 instead of 4.6 ms each in bf16, 7.6 instead of 12.6 in fp32.
     """
 
     resize: Tensor | None
@@ -20,11 +21,10 @@ class FoldedFusion(nn.Module):
         super().__init__()
         self.map_pad = fusion.map_pad
         self.register_buffer("resize", fusion.resize, persistent=False)
-        gate, value = fusion.global_gate, fusion.global_value
-        self.face_weight = _joined(gate.weight, value.weight)
-        self.face_bias = _joined(gate.bias + fusion.local_gate.bias, value.bias)
-        self.region_weight = _joined(fusion.local_gate.weight, fusion.local_value.weight)
-        self.region_bias = nn.Parameter(fusion.local_value.bias.clone())
+        self.face_gate, self.gate_bias = fusion.global_gate.weight, _sum_of_biases(fusion)
+        self.face_value, self.face_bias = fusion.global_value.weight, fusion.global_value.bias
+        self.region_gate = fusion.local_gate.weight
+        self.region_value, self.region_bias = fusion.local_value.weight, fusion.local_value.bias
 
     def forward(self, regions: Tensor, context: Tensor) -> Tensor:
         """Return (n, B, C, 44, 44), or 46 px with padding.
@@ -37,30 +37,35 @@ class FoldedFusion(nn.Module):
         if self.map_pad:
             regions = functional.pad(regions, border)
             context = functional.pad(context, border) if self.resize is None else context
-        pixels = regions.permute(0, 1, 3, 4, 2)
-        face = context.permute(0, 2, 3, 1).flatten(1, 2)
-        fused = [
-            self._fused(index, region.flatten(0, 2), face)
-            for index, region in enumerate(pixels.unbind(0))
-        ]
-        return torch.stack(fused).view(pixels.shape).permute(0, 1, 4, 2, 3)
+        pixels, face = regions.permute(0, 1, 3, 4, 2), context.permute(0, 2, 3, 1).flatten(1, 2)
+        fused = torch.empty(pixels.shape, dtype=pixels.dtype, device=pixels.device)
+        for share in shares(face) if len(pixels) > 1 else [slice(None)]:
+            some, out = (tensor[:, share].flatten(1, 3) for tensor in (pixels, fused))
+            self._fuse(some, face[share], out=out)
+        return fused.permute(0, 1, 4, 2, 3)
 
-    def _fused(self, index: int, region: Tensor, face: Tensor) -> Tensor:
-        """Return (B*S*S, C) of a region (B*S*S, C) and the face (B, pixels, channels)."""
-        ours = torch.matmul(face, self.face_weight[index])
-        if self.resize is not None:
-            ours = torch.matmul(self.resize.to(ours.dtype), ours)
-        ours = ours.flatten(0, 1).add_(self.face_bias[index])
-        own = torch.matmul(region, self.region_weight[index])
-        (gate, ours), (more, own) = ours.chunk(2, dim=1), own.chunk(2, dim=1)
-        gate = gate.add_(more).sigmoid_()
-        return torch.lerp(_unit(own.add_(self.region_bias[index])), _unit(ours), gate)
+    def _fuse(self, regions: Tensor, face: Tensor, *, out: Tensor) -> None:
+        """Fuse regions (n, B*S*S, C) with the face (B, pixels, channels)."""
+        gate = self._spread(face, self.face_gate, self.gate_bias)
+        gate = torch.baddbmm(gate, regions, self.region_gate).sigmoid_()
+        own = torch.baddbmm(self.region_bias, regions, self.region_value)
+        ours = self._spread(face, self.face_value, self.face_bias)
+        torch.lerp(_unit(own), _unit(ours), gate, out=out)
+
+    def _spread(self, face: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return (n, B*S*S, C): the 1x1 convolution of the global feature, then resized."""
+        rows = face.flatten(0, 1).expand(len(weight), -1, -1)
+        if self.resize is None:
+            return torch.baddbmm(bias, rows, weight)
+        small = torch.bmm(rows, weight).view(len(weight) * len(face), face.shape[1], -1)
+        large = torch.matmul(self.resize.to(small.dtype), small)
+        return large.view(len(weight), -1, large.shape[-1]).add_(bias)
 
 
-def _joined(first: Tensor, second: Tensor) -> nn.Parameter:
-    return nn.Parameter(torch.cat([first, second], dim=2).detach())
+def _sum_of_biases(fusion: GlobalFusion) -> nn.Parameter:
+    return nn.Parameter((fusion.global_gate.bias + fusion.local_gate.bias).detach())
 
 
 def _unit(x: Tensor) -> Tensor:
     """Divide each row by its length, in place."""
-    return x.div_(torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(EPS).to(x.dtype))
+    return x.div_(torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min_(EPS))
