@@ -69,9 +69,8 @@ class RegionModel(FaceModel):
         sorted_regions: Branches run from the top of the face to its chin.
     """
 
-    # A rounded landmark moves a hard map by a whole pixel; what all regions share is rounded the
-    # same way in each of them, which their mean does not even out.
-    exact_parts = ("stem", "alignment", "adaptive", "overview")
+    # A rounded landmark moves a hard map by a whole pixel.
+    exact_parts = ("stem", "alignment", "adaptive")
 
     balance: Tensor
     mean_shape: Tensor

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from aufleet_models import FaceModel, build_model
 from aufleet_models.layers.folded import branch_chain
-from aufleet_models.layers.folded.attention import fold_attention
+from aufleet_models.layers.folded.attention import FoldedPixelAttention, fold_attention
 from aufleet_models.layers.folded.branch_chain import FoldedExtractor
 from aufleet_models.layers.folded.column_pairs import (
     ColumnPairs,
@@ -159,15 +159,21 @@ def test_fusion(num_regions: int, global_size: int, map_pad: int) -> None:
     )
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
 @pytest.mark.parametrize(("size", "head_size"), [(8, 16), (24, 16)], ids=["pixels", "channels"])
 @torch.no_grad()
-def test_attention(size: int, head_size: int) -> None:
+def test_attention(size: int, head_size: int, packed: bool) -> None:
     torch.manual_seed(0)
     attention = TokenAttention(size, head_size=head_size)
+    folded = nn.Sequential(fold_attention(attention))
+    if packed:
+        pack(folded, dtype=torch.float32)
     tokens = torch.randn(2, 9, size)
-    torch.testing.assert_close(
-        fold_attention(attention)(tokens), attention(tokens), atol=1e-5, rtol=1e-4
-    )
+    expected = attention(tokens)
+    torch.testing.assert_close(folded(tokens), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(folded(tokens[:1]), expected[:1], atol=1e-5, rtol=1e-4)
+    if isinstance(folded[0], FoldedPixelAttention):
+        torch.testing.assert_close(folded[0].fused(tokens), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("relu", [False, True])

@@ -1,4 +1,4 @@
-"""Convolutions whose weights are laid out once, as the CPU's library wants them."""
+"""Convolutions and linear layers whose weights are laid out once, as the CPU's library wants."""
 
 from typing import Protocol, runtime_checkable
 
@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 # The operators behind torch.compile's own inference on CPUs; torch is pinned exactly.
-_REORDER = torch._C._nn.mkldnn_reorder_conv2d_weight  # pyright: ignore
+_REORDER_CONV = torch._C._nn.mkldnn_reorder_conv2d_weight  # pyright: ignore
+_REORDER_LINEAR = torch.ops.mkldnn._reorder_linear_weight
 
 
 class PackedConv(nn.Module):
@@ -52,8 +53,42 @@ class PackedConv(nn.Module):
         # costs more than packing gains: 405 ms per face against 140 for JAA-Net.
         alone = len(x) == 1
         if alone not in self.packed:
-            self.packed[alone] = _REORDER(self.weight.to_mkldnn(), *self.shape, [*x.shape])
+            self.packed[alone] = _REORDER_CONV(self.weight.to_mkldnn(), *self.shape, [*x.shape])
         return self.packed[alone]
+
+
+class PackedLinear(nn.Module):
+    """A linear layer with ReLU inside, for a CPU.
+
+    `nn.Linear` lays its weights out again in each call: with few rows a quarter of the time in
+    bf16, a third in fp32.
+
+    Args:
+        linear: The layer, with a bias.
+        relu: ReLU behind it.
+        dtype: Of weights and results.
+    """
+
+    def __init__(self, linear: nn.Linear, *, relu: bool, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype, self.relu = dtype, "relu" if relu else "none"
+        self.weight, self.bias = linear.weight.detach().to(dtype), linear.bias.detach().to(dtype)
+        self.packed: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (..., out) for (..., in)."""
+        rows = x.to(self.dtype).flatten(0, -2)
+        if self.packed is None:
+            self.packed = _REORDER_LINEAR(self.weight, len(rows))
+        found = torch.ops.mkldnn._linear_pointwise(rows, self.packed, self.bias, self.relu, [], "")
+        return found.view(*x.shape[:-1], -1)
+
+
+def pack_linear(layer: nn.Module, *, dtype: torch.dtype) -> PackedLinear:
+    """Return a linear layer, or a sequence of one and a ReLU, as a `PackedLinear`."""
+    linear, *behind = layer if isinstance(layer, nn.Sequential) else [layer]
+    assert isinstance(linear, nn.Linear)
+    return PackedLinear(linear, relu=bool(behind), dtype=dtype)
 
 
 @runtime_checkable

@@ -11,8 +11,8 @@ from aufleet_models.layers.folded.shares import shares
 from aufleet_models.layers.local_region import HierarchicalRegion, LocalRegionConv, Stem
 from aufleet_models.layers.maps import FRAME_SIZE
 
-FEW_CHANNELS = 16
-"""Cells with at most so many results compute two rows of pixels at once."""
+FEW_CHANNELS, MANY_CELLS = 8, 64
+"""Cells with so few results, or so many cells with twice as many, compute two rows at once."""
 
 
 class FoldedStem(nn.Module):
@@ -65,8 +65,7 @@ class FoldedCells(nn.Module):
         super().__init__()
         self.grid = layer.grid
         self.out_channels = layer.conv.out_channels // layer.grid**2
-        in_pairs = self.out_channels <= FEW_CHANNELS and layer.grid > 2 and side % 2 == 0
-        self.rows = 2 if in_pairs else 1
+        self.rows = 2 if _gains_from_pairs(layer, side=side) else 1
         self.norm = _Affine(layer.norm, cells=layer.grid)
         self.conv = layer.conv if self.rows == 1 else _two_rows(layer.conv)
 
@@ -84,6 +83,12 @@ class FoldedCells(nn.Module):
         target = _cells(out, grid=self.grid).unflatten(2, (-1, self.rows))
         target.copy_(cells.permute(0, 3, 1, 5, 4, 2, 6))
         return out
+
+
+def _gains_from_pairs(layer: LocalRegionConv, *, side: int) -> bool:
+    results, cells = layer.conv.out_channels // layer.grid**2, layer.grid**2
+    few = FEW_CHANNELS if cells < MANY_CELLS else 2 * FEW_CHANNELS
+    return side % 2 == 0 and layer.grid > 2 and results <= few
 
 
 class _Affine(nn.Module):
