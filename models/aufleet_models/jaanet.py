@@ -79,12 +79,11 @@ class JAANet(RegionModel):
         aligned, landmarks = self.alignment(feature)
         maps = self._maps(landmarks)
         seen = autocast_like(feature)
-        regions = seen * maps.to(seen.dtype).transpose(0, 1).unsqueeze(2)
         overview = self.overview(feature)
         return Description(
             landmarks=landmarks,
             maps=maps,
-            regions=self.local.branches(regions),
+            regions=self.local.regions(seen, maps.to(seen.dtype).transpose(0, 1)),
             contexts=torch.cat([aligned, overview], 1),
             overview=overview,
         )

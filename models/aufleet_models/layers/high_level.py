@@ -144,6 +144,10 @@ class HighLevelExtractor(nn.Module):
             return self._looped(x)
         return split_branches(self(merge_branches(x)), num_branches=self.num_branches)
 
+    def regions(self, feature: Tensor, maps: Tensor) -> Tensor:
+        """Return (n, B, 160, 5, 5): branch k sees the feature (B, C, 44, 44) times maps[k]."""
+        return self.branches(feature * maps.unsqueeze(2))
+
     def _looped(self, x: Tensor) -> Tensor:
         maps = list(x.unbind(0))
         for number, layer in enumerate(self.layers):

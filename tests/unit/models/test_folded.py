@@ -47,17 +47,25 @@ def _centres(batch: int, regions: int) -> Tensor:
     return centres
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
 @pytest.mark.parametrize("threshold", [0, 1000], ids=["looped", "grouped"])
 @torch.no_grad()
-def test_an_extractor_as_a_chain(monkeypatch: pytest.MonkeyPatch, threshold: int) -> None:
+def test_an_extractor_as_a_chain(
+    monkeypatch: pytest.MonkeyPatch, threshold: int, packed: bool
+) -> None:
     monkeypatch.setattr(branch_chain, "MIN_LOOP_CHANNELS", threshold)
     torch.manual_seed(0)
     extractor = _settled(HighLevelExtractor(4, width=0.0625, num_branches=3))
     assert isinstance(extractor, HighLevelExtractor)
-    x = torch.randn(3, 2, 4, 44, 44)
-    torch.testing.assert_close(
-        FoldedExtractor(extractor).branches(x), extractor.branches(x), atol=1e-5, rtol=1e-4
-    )
+    folded = FoldedExtractor(extractor)
+    if packed:
+        folded.chain.pack(torch.float32)
+    feature, maps = torch.randn(2, 4, 44, 44), torch.rand(3, 2, 44, 44)
+    x = feature * maps.unsqueeze(2)
+    expected = extractor.branches(x)
+    torch.testing.assert_close(folded.branches(x), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(folded.regions(feature, maps), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(extractor.regions(feature, maps), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("pooled", [True, False])
@@ -72,21 +80,28 @@ def test_an_extractor_of_the_whole_face(pooled: bool) -> None:
     )
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+@pytest.mark.parametrize("threshold", [0, 1000], ids=["looped", "grouped"])
 @torch.no_grad()
-def test_maps_are_refined_only_in_windows_and_constant_elsewhere() -> None:
+def test_maps_are_refined_only_in_windows_and_constant_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, threshold: int, packed: bool
+) -> None:
+    monkeypatch.setattr(branch_chain, "MIN_LOOP_CHANNELS", threshold)
     torch.manual_seed(0)
     refinement = _settled(AttentionRefinement(4, width=0.125))
     centres = _centres(3, 4)
     maps = hard_maps(centres, size=52)
     folded = WindowedRefinement(refinement)  # pyright: ignore[reportArgumentType]
+    if packed:
+        folded.chain.pack(torch.float32)
     torch.testing.assert_close(folded(maps, centres), refinement(maps), atol=1e-5, rtol=1e-4)
 
 
 def _folded_lstm(lstm: SkipBiLSTM, *, packed: bool) -> nn.Module:
-    holder = nn.Sequential(FoldedSkipBiLSTM(lstm))
+    folded = FoldedSkipBiLSTM(lstm)
     if packed:
-        pack(holder, dtype=torch.float32)
-    return holder[0]
+        folded.pack(torch.float32)
+    return folded
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])

@@ -1,16 +1,16 @@
 """Convolutions one behind the other, for n branches with weights of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from aufleet_models.layers.folded.packed import pack
 from aufleet_models.layers.folding import folded_conv
 from aufleet_models.layers.high_level import (
     MIN_LOOP_CHANNELS,
     HighLevelExtractor,
-    merge_branches,
     split_branches,
 )
 
@@ -34,17 +34,21 @@ class BranchChain(nn.Module):
     """The steps of each branch, one branch after the other, or grouped where they are narrow.
 
     One branch after the other keeps a branch's maps in the cache from its first convolution to
-    its last.
+    its last. On a CPU that only pays for large maps; small ones gain from fewer calls: the last
+    four steps of 12 extractors take 8.8 instead of 10.2 ms for one face in bf16.
 
     Args:
         steps: The convolutions.
         num_branches: n.
         channels: Channels of a branch, which decide between the two forms.
+        num_large: Steps with maps so large that they are taken branch by branch on a CPU too.
     """
 
-    def __init__(self, steps: Sequence[Step], *, num_branches: int, channels: int) -> None:
+    def __init__(
+        self, steps: Sequence[Step], *, num_branches: int, channels: int, num_large: int
+    ) -> None:
         super().__init__()
-        self.num_branches = num_branches
+        self.num_branches, self.num_large = num_branches, num_large
         self.looped = channels >= MIN_LOOP_CHANNELS
         num_chains = num_branches if self.looped else 1
         layers = [split_conv(step.conv, num_chains) for step in steps]
@@ -57,14 +61,33 @@ class BranchChain(nn.Module):
             )
             for chain in range(num_chains)
         )
+        self.rest: nn.Sequential | None = None
+
+    def pack(self, dtype: torch.dtype) -> None:
+        """Lay the weights out for a CPU, see `packed`; group the steps with small maps."""
+        chains = [list(chain) for chain in self.chains]  # pyright: ignore[reportArgumentType]
+        if len(chains) > 1 and self.rest is None:
+            large, rest = self.num_large, zip(*chains, strict=True)
+            self.rest = nn.Sequential(*(_grouped(steps) for steps in list(rest)[large:]))
+            self.chains = nn.ModuleList(nn.Sequential(*chain[:large]) for chain in chains)
+            pack(self.rest, dtype=dtype)
+        pack(self.chains, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (n, B, C', H', W') for (n, B, C, H, W)."""
-        if self.looped:
-            return torch.stack(
-                [chain(branch) for chain, branch in zip(self.chains, x.unbind(0), strict=True)]
-            )
-        return split_branches(self.chains[0](merge_branches(x)), num_branches=self.num_branches)
+        return self.each(x.unbind(0))
+
+    def each(self, branches: Iterable[Tensor]) -> Tensor:
+        """Return (n, B, C', H', W') for n maps (B, C, H, W), which are asked for one by one."""
+        if not self.looped:
+            return self._split(self.chains[0](torch.cat(list(branches), 1)))
+        found = [chain(branch) for chain, branch in zip(self.chains, branches, strict=True)]
+        if self.rest is None:
+            return torch.stack(found)
+        return self._split(self.rest(torch.cat(found, 1)))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return split_branches(x, num_branches=self.num_branches)
 
 
 class FoldedExtractor(nn.Module):
@@ -78,7 +101,10 @@ class FoldedExtractor(nn.Module):
             for number, layer in enumerate(extractor.layers)
         ]
         self.chain = BranchChain(
-            steps, num_branches=extractor.num_branches, channels=extractor.min_channels
+            steps,
+            num_branches=extractor.num_branches,
+            channels=extractor.min_channels,
+            num_large=2,
         )
 
     def forward(self, x: Tensor, *, pooled: bool = True) -> Tensor:
@@ -92,6 +118,10 @@ class FoldedExtractor(nn.Module):
     def branches(self, x: Tensor) -> Tensor:
         """Return (n, B, 160, 5, 5) for (n, B, C, 44, 44)."""
         return self.chain(x)
+
+    def regions(self, feature: Tensor, maps: Tensor) -> Tensor:
+        """Return (n, B, 160, 5, 5) for a feature (B, C, 44, 44) times maps (n, B, 44, 44)."""
+        return self.chain.each(feature * some.unsqueeze(1) for some in maps.unbind(0))
 
 
 def split_conv(conv: nn.Conv2d, num: int) -> list[nn.Conv2d]:
@@ -110,6 +140,23 @@ def split_conv(conv: nn.Conv2d, num: int) -> list[nn.Conv2d]:
         part.bias = nn.Parameter(bias.clone())
         parts.append(part)
     return parts
+
+
+def _grouped(steps: Sequence[nn.Module]) -> nn.Sequential:
+    """Return the same step of each branch as one, the inverse of `split_conv`."""
+    convs = [step[0] for step in steps]  # pyright: ignore[reportIndexIssue]
+    first, num = convs[0], len(convs)
+    joined = nn.Conv2d(
+        num * first.in_channels,
+        num * first.out_channels,
+        first.kernel_size,
+        padding=first.padding,
+        groups=num * first.groups,
+        device=first.weight.device,
+    )
+    joined.weight = nn.Parameter(torch.cat([conv.weight for conv in convs]))
+    joined.bias = nn.Parameter(torch.cat([conv.bias for conv in convs]))
+    return nn.Sequential(joined, *list(steps[0])[1:])  # pyright: ignore[reportArgumentType]
 
 
 def _bias(conv: nn.Conv2d) -> Tensor:

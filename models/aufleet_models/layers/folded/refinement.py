@@ -30,6 +30,7 @@ class WindowedRefinement(nn.Module):
             [*steps, Step(conv=refinement.last, relu=False)],
             num_branches=self.num_units,
             channels=refinement.channels,
+            num_large=0,
         )
         zeros = refinement.last.weight.new_zeros(self.num_units, 1, 1, MARGIN + 1, MARGIN + 1)
         self.register_buffer("constants", self.chain(zeros).view(-1, 1), persistent=False)
