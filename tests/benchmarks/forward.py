@@ -177,12 +177,11 @@ def _print(rows: list[Row], *, peak: float) -> None:
     console.print(table)
 
 
-@torch.inference_mode()
 def _print_gpu(arguments: argparse.Namespace) -> None:
     """Print ms at batch 1 with CUDA graphs and images/s at the best batch."""
     console.print(f"[bold]{torch.cuda.get_device_name()}[/]")
     for name in arguments.models:
-        model = network(name, steps=0)
+        model = network(name, steps=1)
         for precision in ("fp32", "bf16"):
             fast = InferenceModel(model, device="cuda", precision=precision)
             speeds = {batch: _gpu_seconds(fast, batch) / batch for batch in GPU_BATCHES}

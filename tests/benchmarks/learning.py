@@ -35,25 +35,26 @@ DATA = {
     # Each of four examinations shows seven exercises: multiples of 28 frames.
     "palsy": {"num_subjects": 24, "frames_per_subject": 28, "palsy": True},
 }
-COMMON = {"batch": 16, "optimizer": "adamw", "weight_decay": 5e-4, "decay": 0.5}
+COMMON = {
+    "batch": 16,
+    "optimizer": "adamw",
+    "weight_decay": 5e-4,
+    "epochs": 12,
+    "schedule": "cosine",
+    "warmup_epochs": 1,
+    "learning_rate": 0.002,
+}
 SETTINGS = {
-    "algrnet": {"width": 0.125, "epochs": 5, "decay_epochs": 3, "learning_rate": 0.003},
-    "lgrnet": {"width": 0.125, "epochs": 8, "decay_epochs": 4, "learning_rate": 0.0015},
-    "mgrrnet": {"width": 0.125, "epochs": 5, "decay_epochs": 3, "learning_rate": 0.003},
-    "jaanet": {"width": 0.125, "epochs": 5, "decay_epochs": 3, "learning_rate": 0.003},
-    "lpnet": {
-        "width": 0.25,
-        "epochs": 8,
-        "decay_epochs": 4,
-        "learning_rate": 0.003,
-        "options": {"stem": 18, "input_size": 128},
-    },
-    "resnet18": {"width": 0.25, "epochs": 8, "decay_epochs": 4, "learning_rate": 0.003},
-    "resnet50": {"width": 0.125, "epochs": 8, "decay_epochs": 4, "learning_rate": 0.003},
+    "algrnet": {"width": 0.125},
+    "lgrnet": {"width": 0.125},
+    "mgrrnet": {"width": 0.125},
+    "jaanet": {"width": 0.125},
+    "lpnet": {"width": 0.25, "options": {"stem": 18, "input_size": 128}},
+    "resnet18": {"width": 0.25},
+    "resnet50": {"width": 0.125, "epochs": 32, "learning_rate": 0.003},
     "medt": {
         "width": 1.0,
         "epochs": 24,
-        "schedule": "cosine",
         "warmup_epochs": 2,
         "learning_rate": 0.004,
         "options": {"input_size": 48},
