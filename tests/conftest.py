@@ -1,6 +1,7 @@
 """What tests share: a real S3 server on loopback, and a fresh place in it."""
 
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 # So that tests and programs find `faults`; last, so that it hides nothing.
 sys.path.append(str(Path(__file__).parent))
+
+# A shell starts what it puts into the background deaf to Ctrl-C, and so would be all that tests
+# start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

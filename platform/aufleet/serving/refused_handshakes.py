@@ -5,12 +5,17 @@ error, so that is listened to; every other line goes on to where it went before.
 """
 
 import fcntl
+import logging
 import os
 import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+logger = logging.getLogger(__name__)
+
+SILENT = ("NONE", "ERROR")
+"""Values of GRPC_VERBOSITY with which gRPC tells nothing; it reads them when it is imported."""
 STDERR = 2
 PIPE_BYTES = 2**20
 """Room for what is written faster than it is read: nobody should have to wait for that."""
@@ -29,6 +34,13 @@ class RefusedHandshakes:
             on_refused: Told the reason in BoringSSL's words, "certificate verify failed"; called
                 in the thread.
         """
+        verbosity = os.environ.get("GRPC_VERBOSITY", "")
+        if verbosity.upper() in SILENT:
+            logger.warning(
+                "refused TLS handshakes are neither counted nor logged, because GRPC_VERBOSITY "
+                "is %s: unset it where gateways run",
+                verbosity,
+            )
         self._on_refused = on_refused
         self._stderr = os.dup(STDERR)
         reader, writer = os.pipe()
