@@ -51,26 +51,24 @@ asyncio.run(serve(*sys.argv[1:]))
 """
 
 
-def test_a_refusal_is_heard_and_everything_else_goes_on():
-    done = subprocess.run(
+def heard(*, verbosity):
+    return subprocess.run(
         [sys.executable, "-c", LINES],
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "GRPC_VERBOSITY": "INFO"},
+        env={**os.environ, "GRPC_VERBOSITY": verbosity},
     )
+
+
+def test_a_refusal_is_heard_and_everything_else_goes_on():
+    done = heard(verbosity="INFO")
     assert done.stdout == "['wrong version number', 'ssl error syscall']\n"
     assert done.stderr == "before " + "and beside\n" * 100_000 + "after\n"
 
 
 def test_who_silences_grpc_is_warned_that_nothing_will_be_heard():
-    done = subprocess.run(
-        [sys.executable, "-c", LINES],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "GRPC_VERBOSITY": "none"},
-    )
+    done = heard(verbosity="none")
     assert "neither counted nor logged, because GRPC_VERBOSITY is none: unset it" in done.stderr
 
 
@@ -84,7 +82,7 @@ def server(files):
     """Yield the process of a server that prints its port, then what it refuses and why."""
     names = map(str, (files.certificate_file, files.key_file, files.ca_file))
     # A test of `aufleet predict` may have silenced gRPC in this process.
-    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    environment = {**os.environ, "GRPC_VERBOSITY": "INFO"}
     with subprocess.Popen(
         [sys.executable, "-c", SERVER, *names], stdout=subprocess.PIPE, text=True, env=environment
     ) as process:

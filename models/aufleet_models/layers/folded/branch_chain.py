@@ -65,11 +65,13 @@ class BranchChain(nn.Module):
 
     def pack(self, dtype: torch.dtype) -> None:
         """Lay the weights out for a CPU, see `packed`; group the steps with small maps."""
-        chains = [list(chain) for chain in self.chains]  # pyright: ignore[reportArgumentType]
-        if len(chains) > 1 and self.rest is None:
-            large, rest = self.num_large, zip(*chains, strict=True)
-            self.rest = nn.Sequential(*(_grouped(steps) for steps in list(rest)[large:]))
-            self.chains = nn.ModuleList(nn.Sequential(*chain[:large]) for chain in chains)
+        if len(self.chains) > 1 and self.rest is None:
+            steps = zip(*self.chains, strict=True)
+            self.rest = nn.Sequential(*map(_grouped, list(steps)[self.num_large :]))
+            self.chains = nn.ModuleList(
+                chain[: self.num_large]  # pyright: ignore[reportIndexIssue]
+                for chain in self.chains
+            )
             pack(self.rest, dtype=dtype)
         pack(self.chains, dtype=dtype)
 
